@@ -1,0 +1,72 @@
+use arrow::array::Array;
+
+use super::*;
+use crate::schema::col;
+
+fn required(builder: &mut EventBuilder, uid: &str, time: i64) {
+    builder.put_text(col::EVENT_UID, uid);
+    builder.put_time(col::TIME, time);
+    builder.put_int(col::CLASS_UID, 6003);
+    builder.put_int(col::ACTIVITY_ID, 1);
+    builder.put_word(col::SOURCE, "test");
+    builder.put_word(col::FORMAT, "test");
+    builder.put_word(col::ORIGIN, "t");
+    builder.put_flag(col::LATE, false);
+}
+
+#[test]
+fn sparse_columns_are_null_where_nothing_was_put() {
+    let mut builder = EventBuilder::new(Arc::default());
+    for row in 0..4 {
+        required(&mut builder, &format!("{row}"), row);
+        if row == 2 {
+            builder.put_word(col::POD_NAME, "web");
+            builder.put_text(col::MESSAGE, "hello");
+            builder.put_words(col::METADATA_LABELS, ["a", "b"]);
+            builder.put_long(col::PROCESS_PID, 7);
+            builder.put_int(col::RECORDS, 3);
+        }
+        builder.end_row();
+    }
+    let batch = builder.finish().unwrap();
+    assert_eq!(batch.rows(), 4);
+    let seen: Vec<_> = (0..4).map(|row| batch.word(col::POD_NAME).get(row)).collect();
+    assert_eq!(seen, [None, None, Some("web"), None]);
+    assert!(batch.text(col::MESSAGE).is_null(1) && batch.text(col::MESSAGE).is_null(3));
+    assert_eq!(batch.text(col::MESSAGE).value(2), "hello");
+    assert_eq!(batch.words(col::METADATA_LABELS).value(2).len(), 2);
+    assert_eq!(batch.row_json(2)["process_pid"], 7);
+    assert_eq!(batch.columns().column(col::DNS_QUERY.index()).null_count(), 4);
+}
+
+#[test]
+fn abandoned_row_leaves_nothing_behind() {
+    let mut builder = EventBuilder::new(Arc::default());
+    required(&mut builder, "a", 1);
+    builder.put_text(col::MESSAGE, "kept");
+    builder.end_row();
+    required(&mut builder, "gone", 2);
+    builder.put_text(col::MESSAGE, "gone");
+    builder.put_words(col::METADATA_LABELS, ["gone"]);
+    builder.abandon_row();
+    required(&mut builder, "b", 3);
+    builder.end_row();
+    let batch = builder.finish().unwrap();
+    assert_eq!((batch.rows(), batch.uid(1)), (2, "b"));
+    assert!(batch.text(col::MESSAGE).is_null(1) && batch.words(col::METADATA_LABELS).is_null(1));
+    required(&mut builder, "c", 4);
+    builder.end_row();
+    assert_eq!(builder.finish().unwrap().uid(0), "c");
+}
+
+#[test]
+fn first_value_of_a_cell_stays_and_missing_required_is_an_error() {
+    let mut builder = EventBuilder::new(Arc::default());
+    required(&mut builder, "a", 1);
+    builder.put_word(col::SOURCE, "other");
+    builder.end_row();
+    assert_eq!(builder.finish().unwrap().word(col::SOURCE).get(0), Some("test"));
+    builder.put_text(col::EVENT_UID, "only this");
+    builder.end_row();
+    assert!(builder.finish().is_err());
+}

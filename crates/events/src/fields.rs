@@ -1,0 +1,301 @@
+//! Raw fields: values that loaded rules name but the event schema has no column for.
+//!
+//! A [`FieldPlan`] says which dotted paths are wanted; decoders walk the original payload once, following the plan's
+//! [`FieldTree`], and leave the values beside the columns of the batch. They are not stored: a hunt takes the same
+//! fields from `raw` through the same plan, so that a rule sees the same values live and over history.
+//!
+//! Path semantics are Sigma's: `a.b` names a key `b` under `a`, or a key spelled `a.b`; arrays on the way contribute each
+//! member; an empty array reads as null; a missing key leaves no value at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ahash::{HashMap, RandomState};
+use hashbrown::HashTable;
+
+/// The paths that decoders extract, in a fixed order. Shared by all decoders of a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldPlan {
+    paths: Vec<Box<str>>,
+    index: BTreeMap<Box<str>, usize>,
+    tree: FieldTree,
+}
+
+impl FieldPlan {
+    /// Plans the given paths; repeated ones count once.
+    pub fn new<S: AsRef<str>>(paths: impl IntoIterator<Item = S>) -> Self {
+        let mut sorted: Vec<Box<str>> = paths.into_iter().map(|p| p.as_ref().into()).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let index = sorted.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
+        let tree = FieldTree::new(&sorted);
+        Self { paths: sorted, index, tree }
+    }
+
+    /// The planned paths; a path's place here is its number.
+    pub fn paths(&self) -> &[Box<str>] {
+        &self.paths
+    }
+
+    /// The number of a path, if it is planned.
+    pub fn number(&self, path: &str) -> Option<usize> {
+        self.index.get(path).copied()
+    }
+
+    /// The tree that decoders of nested payloads walk.
+    pub fn tree(&self) -> &FieldTree {
+        &self.tree
+    }
+}
+
+/// A decision tree over object keys: at each node, what a key of the current object means to the planned paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldTree {
+    nodes: Vec<HashMap<Box<str>, FieldStep>>,
+}
+
+/// What a key means at a node of a [`FieldTree`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldStep {
+    /// Numbers of the paths that end at this key.
+    pub leaves: Vec<usize>,
+    /// The node for the object under this key, if longer paths lead through it.
+    pub child: Option<usize>,
+}
+
+impl FieldTree {
+    /// The root node's number. An empty tree has none.
+    pub fn root(&self) -> Option<usize> {
+        (!self.nodes.is_empty()).then_some(0)
+    }
+
+    /// What `key` means at `node`.
+    pub fn step(&self, node: usize, key: &str) -> Option<&FieldStep> {
+        self.nodes.get(node)?.get(key)
+    }
+
+    fn new(paths: &[Box<str>]) -> Self {
+        let mut tree = Self::default();
+        if !paths.is_empty() {
+            let wanted: Vec<(usize, &str)> = paths.iter().enumerate().map(|(i, p)| (i, p.as_ref())).collect();
+            tree.grow(&wanted);
+        }
+        tree
+    }
+
+    /// Adds the node for these path remainders: each may be cut at any dot, since keys may hold dots themselves.
+    fn grow(&mut self, wanted: &[(usize, &str)]) -> usize {
+        let node = self.nodes.len();
+        self.nodes.push(HashMap::default());
+        let mut keys: BTreeMap<&str, (Vec<usize>, Vec<(usize, &str)>)> = BTreeMap::new();
+        for &(path, rest) in wanted {
+            keys.entry(rest).or_default().0.push(path);
+            for (dot, _) in rest.match_indices('.') {
+                if dot > 0 && dot + 1 < rest.len() {
+                    keys.entry(&rest[..dot]).or_default().1.push((path, &rest[dot + 1..]));
+                }
+            }
+        }
+        for (key, (leaves, deeper)) in keys {
+            let child = (!deeper.is_empty()).then(|| self.grow(&deeper));
+            self.nodes[node].insert(key.into(), FieldStep { leaves, child });
+        }
+        node
+    }
+}
+
+/// One scalar of a payload, typed as the payload typed it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    /// JSON null, or an empty array.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer that fits 64 bits with sign.
+    Int(i64),
+    /// A larger unsigned integer.
+    UInt(u64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Str(Box<str>),
+    /// An object: present, but not comparable.
+    Object,
+}
+
+/// A borrowed [`FieldValue`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum FieldRef<'v> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Str(&'v str),
+    Object,
+}
+
+impl FieldRef<'_> {
+    fn to_value(self) -> FieldValue {
+        match self {
+            Self::Null => FieldValue::Null,
+            Self::Bool(b) => FieldValue::Bool(b),
+            Self::Int(i) => FieldValue::Int(i),
+            Self::UInt(u) => FieldValue::UInt(u),
+            Self::Float(f) => FieldValue::Float(f),
+            Self::Str(s) => FieldValue::Str(s.into()),
+            Self::Object => FieldValue::Object,
+        }
+    }
+
+    fn hash(self, hasher: &RandomState) -> u64 {
+        match self {
+            Self::Null => hasher.hash_one(0u8),
+            Self::Bool(b) => hasher.hash_one((1u8, b)),
+            Self::Int(i) => hasher.hash_one((2u8, i)),
+            Self::UInt(u) => hasher.hash_one((3u8, u)),
+            Self::Float(f) => hasher.hash_one((4u8, f.to_bits())),
+            Self::Str(s) => hasher.hash_one((5u8, s)),
+            Self::Object => hasher.hash_one(6u8),
+        }
+    }
+}
+
+impl FieldValue {
+    /// Borrows the value.
+    pub fn as_ref(&self) -> FieldRef<'_> {
+        match self {
+            Self::Null => FieldRef::Null,
+            Self::Bool(b) => FieldRef::Bool(*b),
+            Self::Int(i) => FieldRef::Int(*i),
+            Self::UInt(u) => FieldRef::UInt(*u),
+            Self::Float(f) => FieldRef::Float(*f),
+            Self::Str(s) => FieldRef::Str(s),
+            Self::Object => FieldRef::Object,
+        }
+    }
+}
+
+/// One planned path over all rows of a batch: any number of values a row, as codes into the distinct values.
+///
+/// No codes for a row means that the path is missing there; a null is a value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldColumn {
+    values: Vec<FieldValue>,
+    ends: Vec<u32>,
+    codes: Vec<u32>,
+}
+
+impl FieldColumn {
+    /// The distinct values of the batch, in order of first appearance.
+    pub fn values(&self) -> &[FieldValue] {
+        &self.values
+    }
+
+    /// The codes of a row's values; empty if the path is missing in the row.
+    pub fn codes(&self, row: usize) -> &[u32] {
+        // Rows past the last value were never padded: they are missing.
+        let end = |row: usize| self.ends.get(row).map_or(self.codes.len(), |&e| e as usize);
+        let start = if row == 0 { 0 } else { end(row - 1) };
+        &self.codes[start..end(row)]
+    }
+
+    /// The same column for rows `start..start + len` of the batch.
+    pub fn slice(&self, start: usize, len: usize) -> Self {
+        let mut codes = Vec::new();
+        let mut ends = Vec::with_capacity(len);
+        for row in start..start + len {
+            codes.extend_from_slice(self.codes(row));
+            ends.push(codes.len() as u32);
+        }
+        Self { values: self.values.clone(), ends, codes }
+    }
+}
+
+/// Collects raw fields row by row, beside an [`crate::EventBuilder`].
+#[derive(Debug)]
+pub struct FieldsBuilder {
+    plan: Arc<FieldPlan>,
+    rows: usize,
+    columns: Vec<FieldBuilder>,
+}
+
+#[derive(Debug)]
+struct FieldBuilder {
+    column: FieldColumn,
+    table: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl FieldsBuilder {
+    pub(crate) fn new(plan: Arc<FieldPlan>) -> Self {
+        let columns = plan
+            .paths
+            .iter()
+            .map(|_| FieldBuilder {
+                column: FieldColumn::default(),
+                table: HashTable::new(),
+                hasher: RandomState::new(),
+            })
+            .collect();
+        Self { plan, rows: 0, columns }
+    }
+
+    /// The plan that numbers the paths.
+    pub fn plan(&self) -> &Arc<FieldPlan> {
+        &self.plan
+    }
+
+    /// Adds one value of path number `path` to the current row.
+    pub fn put(&mut self, path: usize, value: FieldRef<'_>) {
+        let Some(FieldBuilder { column, table, hasher }) = self.columns.get_mut(path) else { return };
+        column.ends.resize(self.rows, column.codes.len() as u32);
+        let hash = value.hash(hasher);
+        let values = &column.values;
+        let known = table.find(hash, |&code| values[code as usize].as_ref() == value).copied();
+        let code = known.unwrap_or_else(|| {
+            let code = column.values.len() as u32;
+            column.values.push(value.to_value());
+            let values = &column.values;
+            table.insert_unique(hash, code, |&code| values[code as usize].as_ref().hash(hasher));
+            code
+        });
+        column.codes.push(code);
+    }
+
+    pub(crate) fn end_row(&mut self) {
+        self.rows += 1;
+        for FieldBuilder { column, .. } in &mut self.columns {
+            if column.ends.len() + 1 == self.rows
+                && column.codes.len() as u32 > column.ends.last().copied().unwrap_or(0)
+            {
+                column.ends.push(column.codes.len() as u32);
+            }
+        }
+    }
+
+    pub(crate) fn abandon_row(&mut self) {
+        for FieldBuilder { column, .. } in &mut self.columns {
+            if column.ends.len() >= self.rows {
+                column.codes.truncate(column.ends.last().copied().unwrap_or(0) as usize);
+            }
+        }
+    }
+
+    pub(crate) fn finish(&mut self, rows: usize) -> Vec<FieldColumn> {
+        self.rows = 0;
+        self.columns
+            .iter_mut()
+            .map(|builder| {
+                builder.table.clear();
+                let mut column = std::mem::take(&mut builder.column);
+                column.ends.resize(rows, column.codes.len() as u32);
+                column
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+use super::*;
+
+fn plan() -> FieldPlan {
+    FieldPlan::new(["a.b", "a.b.c", "verb", "annotations.authorization.k8s.io/decision"])
+}
+
+#[test]
+fn keys_with_dots_are_reached_both_ways() {
+    let plan = plan();
+    let tree = plan.tree();
+    let root = tree.root().unwrap();
+    assert_eq!(tree.step(root, "a.b").unwrap().leaves, [plan.number("a.b").unwrap()]);
+    let a = tree.step(root, "a").unwrap().child.unwrap();
+    let b = tree.step(a, "b").unwrap();
+    assert_eq!(b.leaves, [plan.number("a.b").unwrap()]);
+    assert!(tree.step(b.child.unwrap(), "c").is_some());
+    let annotations = tree.step(root, "annotations").unwrap().child.unwrap();
+    assert_eq!(tree.step(annotations, "authorization.k8s.io/decision").unwrap().leaves.len(), 1);
+}
+
+#[test]
+fn missing_null_and_many_are_told_apart() {
+    let mut fields = FieldsBuilder::new(Arc::new(FieldPlan::new(["x"])));
+    fields.end_row();
+    fields.put(0, FieldRef::Null);
+    fields.end_row();
+    fields.put(0, FieldRef::Str("a"));
+    fields.abandon_row();
+    fields.put(0, FieldRef::Str("b"));
+    fields.put(0, FieldRef::Int(1));
+    fields.end_row();
+    fields.end_row();
+    let column = &fields.finish(4)[0];
+    let row = |row: usize| column.codes(row).iter().map(|&c| column.values()[c as usize].clone()).collect::<Vec<_>>();
+    assert_eq!(row(0), []);
+    assert_eq!(row(1), [FieldValue::Null]);
+    assert_eq!(row(2), [FieldValue::Str("b".into()), FieldValue::Int(1)]);
+    assert_eq!(row(3), []);
+    assert_eq!(column.slice(1, 2).codes(0), column.codes(1));
+    assert_eq!(column.slice(1, 2).codes(1), column.codes(2));
+}

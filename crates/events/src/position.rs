@@ -1,0 +1,110 @@
+//! Where a row came from: the lane it arrived on and its place in that lane.
+//!
+//! Not here: how ids are made from positions ([`crate::id`]).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One ordered input: a partition of a topic, one file, or one in-process channel.
+///
+/// Lanes order by (origin, partition, generation, source), which is the order in which partials merge.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lane {
+    /// Topic, file path, or channel name.
+    pub origin: String,
+    /// Partition of the topic; `None` for files and channels.
+    pub partition: Option<i32>,
+    /// Tells apart inputs that reuse a name: a recreated topic, or a file whose first record another file shares.
+    pub generation: u32,
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// What ids are made from instead of the path, for a file: the hash of its first record.
+    pub fingerprint: Option<String>,
+}
+
+impl Lane {
+    /// Names a partition of a topic.
+    pub fn kafka(source: &str, topic: &str, partition: i32) -> Self {
+        Self {
+            origin: topic.into(),
+            partition: Some(partition),
+            generation: 0,
+            source: source.into(),
+            fingerprint: None,
+        }
+    }
+
+    /// Names a file by path, and by the fingerprint that survives a rename.
+    pub fn file(source: &str, path: &str, fingerprint: &str, generation: u32) -> Self {
+        Self {
+            origin: path.into(),
+            partition: None,
+            generation,
+            source: source.into(),
+            fingerprint: Some(fingerprint.into()),
+        }
+    }
+
+    /// Names an in-process channel.
+    pub fn channel(source: &str, name: &str) -> Self {
+        Self { origin: name.into(), partition: None, generation: 0, source: source.into(), fingerprint: None }
+    }
+
+    /// The name under which offsets of this lane are recorded: `topic/partition`, or `file/fingerprint/generation`.
+    pub fn key(&self) -> String {
+        match (&self.partition, &self.fingerprint) {
+            (Some(partition), _) => format!("{}/{}", self.origin, partition),
+            (None, Some(print)) => format!("file/{}/{}", print, self.generation),
+            (None, None) => format!("channel/{}", self.origin),
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            Some(partition) => write!(f, "{}[{}]", self.origin, partition),
+            None => f.write_str(&self.origin),
+        }
+    }
+}
+
+/// The place of one record: `(topic, partition, offset)`, or `(file, byte offset)` with its line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Position {
+    /// A record of a topic.
+    Kafka {
+        /// Topic name.
+        topic: String,
+        /// Partition number.
+        partition: i32,
+        /// Offset in the partition.
+        offset: i64,
+    },
+    /// A record of a file.
+    File {
+        /// Path as it was given.
+        file: String,
+        /// Line, from 1.
+        line: i64,
+    },
+    /// A record handed over in process.
+    Channel {
+        /// Channel name.
+        channel: String,
+        /// Sequence number of the record, from 0.
+        sequence: i64,
+    },
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Position::Kafka { topic, partition, offset } => write!(f, "{topic}[{partition}]@{offset}"),
+            Position::File { file, line } => write!(f, "{file}:{line}"),
+            Position::Channel { channel, sequence } => write!(f, "{channel}#{sequence}"),
+        }
+    }
+}

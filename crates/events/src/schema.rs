@@ -1,0 +1,418 @@
+//! The event table, column by column, and the schemas of the tables beside it.
+//!
+//! Event columns are OCSF attribute paths joined by `_`; one table holds all classes. `docs/schema.md` is written from
+//! [`COLUMNS`] and a test keeps the two equal. A column's constant in [`col`] carries its type, so reading one is
+//! checked by the compiler and costs an index, not a look-up by name.
+//!
+//! Not here: the values (see [`crate::batch`]) and how they are filled (see [`crate::build`]).
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// How a column stores its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8, mostly distinct values.
+    Text,
+    /// UTF-8 from a small set, dictionary-encoded in memory.
+    Word,
+    /// A list of UTF-8 values.
+    Words,
+    /// Microseconds since the epoch, UTC.
+    Time,
+    /// Signed 64-bit integer.
+    Long,
+    /// Signed 32-bit integer.
+    Int,
+    /// Boolean.
+    Flag,
+}
+
+impl Kind {
+    /// The Arrow type of a column of this kind.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Kind::Text => DataType::Utf8,
+            Kind::Word => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            Kind::Words => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
+            Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Kind::Long => DataType::Int64,
+            Kind::Int => DataType::Int32,
+            Kind::Flag => DataType::Boolean,
+        }
+    }
+
+    /// The type of the stored column: as in memory, but plain where memory has a dictionary.
+    pub fn stored_type(self) -> DataType {
+        match self {
+            Kind::Word => DataType::Utf8,
+            other => other.data_type(),
+        }
+    }
+}
+
+/// What is known of one event column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Column name: the OCSF path joined by `_`, or a plain word where OCSF has none.
+    pub name: &'static str,
+    /// Storage.
+    pub kind: Kind,
+    /// OCSF attribute path; empty where OCSF has none.
+    pub ocsf: &'static str,
+    /// ECS field name; empty where ECS has none.
+    pub ecs: &'static str,
+    /// Formats that fill it: `all`, or names of decoders.
+    pub filled_by: &'static str,
+    /// What it holds.
+    pub meaning: &'static str,
+}
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $handle:ident),*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $handle(pub(crate) usize);
+        impl $handle {
+            /// The column's place in the event schema.
+            pub const fn index(self) -> usize {
+                self.0
+            }
+            /// The column's name.
+            pub fn name(self) -> &'static str {
+                COLUMNS[self.0].name
+            }
+        }
+    )*};
+}
+
+handles!(
+    /// Handle of a [`Kind::Text`] column.
+    Text,
+    /// Handle of a [`Kind::Word`] column.
+    Word,
+    /// Handle of a [`Kind::Words`] column.
+    Words,
+    /// Handle of a [`Kind::Time`] column.
+    Time,
+    /// Handle of a [`Kind::Long`] column.
+    Long,
+    /// Handle of a [`Kind::Int`] column.
+    Int,
+    /// Handle of a [`Kind::Flag`] column.
+    Flag
+);
+
+/// Any column's handle, for code that learns its columns from a rule or a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum AnyColumn {
+    Text(Text),
+    Word(Word),
+    Words(Words),
+    Time(Time),
+    Long(Long),
+    Int(Int),
+    Flag(Flag),
+}
+
+impl AnyColumn {
+    /// Finds an event column by name.
+    pub fn named(name: &str) -> Option<Self> {
+        let index = COLUMNS.iter().position(|c| c.name == name)?;
+        Some(match COLUMNS[index].kind {
+            Kind::Text => Self::Text(Text(index)),
+            Kind::Word => Self::Word(Word(index)),
+            Kind::Words => Self::Words(Words(index)),
+            Kind::Time => Self::Time(Time(index)),
+            Kind::Long => Self::Long(Long(index)),
+            Kind::Int => Self::Int(Int(index)),
+            Kind::Flag => Self::Flag(Flag(index)),
+        })
+    }
+
+    /// The column's place in the event schema.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Text(Text(i))
+            | Self::Word(Word(i))
+            | Self::Words(Words(i))
+            | Self::Time(Time(i))
+            | Self::Long(Long(i))
+            | Self::Int(Int(i))
+            | Self::Flag(Flag(i)) => i,
+        }
+    }
+}
+
+macro_rules! columns {
+    ($($id:ident $kind:ident $name:literal $ocsf:literal $ecs:literal $by:literal $meaning:literal;)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[repr(usize)]
+        enum Place { $($id),* }
+
+        /// Every event column, in table order.
+        pub const COLUMNS: &[Column] = &[$(Column {
+            name: $name, kind: Kind::$kind, ocsf: $ocsf, ecs: $ecs, filled_by: $by, meaning: $meaning,
+        }),*];
+
+        /// Typed handles of the event columns.
+        pub mod col {
+            use super::Place;
+            $(#[doc = $meaning] pub const $id: super::$kind = super::$kind(Place::$id as usize);)*
+        }
+    };
+}
+
+columns! {
+    EVENT_UID Text "event_uid" "metadata.uid" "event.id" "all"
+        "Deterministic id of the event: 32 hex digits.";
+    TIME Time "time" "time" "@timestamp" "all"
+        "Event time.";
+    TIME_ORIGINAL Text "time_original" "metadata.original_time" "" "all"
+        "Event time exactly as the source wrote it.";
+    CLASS_UID Int "class_uid" "class_uid" "" "all"
+        "OCSF class (6003 API activity, 1007 process, 1001 file system, 4001 network, 3002 authentication, 2004 detection, 0 base).";
+    ACTIVITY_ID Int "activity_id" "activity_id" "" "all"
+        "OCSF activity within the class.";
+    SEVERITY_ID Int "severity_id" "severity_id" "event.severity" "falco, mapped"
+        "OCSF severity stated by the source, 1 informational to 6 fatal.";
+    STATUS_ID Int "status_id" "status_id" "event.outcome" "k8s_audit, auditd, mapped"
+        "Outcome: 1 success, 2 failure, absent if unknown.";
+    STATUS_DETAIL Text "status_detail" "status_detail" "event.reason" "k8s_audit, auditd"
+        "Why it failed, in the source's words.";
+    MESSAGE Text "message" "message" "message" "falco, mapped"
+        "The source's own sentence.";
+    METADATA_UID Text "metadata_original_uid" "metadata.original_event_uid" "event.original_id" "k8s_audit, auditd"
+        "The source's id of the event: auditID, audit serial.";
+    METADATA_CORRELATION_UID Text "metadata_correlation_uid" "metadata.correlation_uid" "trace.id" "k8s_audit, auditd"
+        "Shared by the events of one request or one assembled record set.";
+    METADATA_PRODUCT_NAME Word "metadata_product_name" "metadata.product.name" "observer.product" "all"
+        "Product that wrote the event.";
+    METADATA_LOG_NAME Word "metadata_log_name" "metadata.log_name" "event.dataset" "k8s_audit, falco, auditd"
+        "Sub-stream: audit stage, Falco source, auditd record type.";
+    METADATA_LABELS Words "metadata_labels" "metadata.labels" "tags" "falco, auditd"
+        "Tags the source attached: Falco tags, auditd keys.";
+    FINDING_INFO_TITLE Word "finding_info_title" "finding_info.title" "rule.name" "falco"
+        "Name of the source's own rule that fired.";
+    SOURCE Word "source" "" "" "all"
+        "Name of the source in the configuration.";
+    FORMAT Word "format" "" "" "all"
+        "Decoder that read it.";
+    ORIGIN Word "origin" "" "log.file.path" "all"
+        "Topic, file or channel.";
+    PARTITION Int "partition" "" "" "all"
+        "Kafka partition.";
+    OFFSET Long "record_offset" "" "log.offset" "all"
+        "Kafka offset; in a file the record's number from 0.";
+    LINE Long "line" "" "" "all"
+        "Line in the file, from 1.";
+    MESSAGE_INDEX Int "message_index" "" "" "all"
+        "Index of the event within its message.";
+    BROKER_TIME Time "metadata_logged_time" "metadata.logged_time" "event.created" "all"
+        "Time the record's carrier gave it (Kafka record timestamp).";
+    LANE_MAX_BEFORE Time "lane_max_before" "" "" "all"
+        "Largest event time at earlier records of the lane: lateness can be recomputed from it.";
+    LATE Flag "late" "" "" "all"
+        "The row was behind its lane's watermark.";
+    TIME_DOUBTFUL Flag "time_doubtful" "" "" "all"
+        "The event time lies too far in the future to be believed: the row is in no pane, and dated by its carrier.";
+    RECORDS Int "records" "count" "" "all"
+        "Records that made this event.";
+    REDACTED Int "redacted" "" "" "all"
+        "Secrets replaced in this event before anything saw it.";
+    TRUNCATED Flag "truncated" "" "" "k8s_audit, falco"
+        "The source had cut the event's body.";
+    CLOUD_ACCOUNT_UID Word "cloud_account_uid" "cloud.account.uid" "cloud.account.id" "mapped"
+        "Cloud account.";
+    CLOUD_REGION Word "cloud_region" "cloud.region" "cloud.region" "mapped"
+        "Cloud region.";
+    CLUSTER_NAME Word "cluster_name" "unmapped.cluster.name" "orchestrator.cluster.name" "all"
+        "Cluster: stated by the source's configuration.";
+    DEVICE_HOSTNAME Word "device_hostname" "device.hostname" "host.name" "falco, auditd, mapped"
+        "Node.";
+    NAMESPACE_NAME Word "namespace_name" "resources.namespace" "orchestrator.namespace" "k8s_audit, falco, mapped"
+        "Kubernetes namespace.";
+    WORKLOAD_NAME Word "workload_name" "unmapped.workload.name" "orchestrator.resource.parent.name" "k8s_audit, falco, mapped"
+        "Workload: the owner of the pod, from its name where nothing better is known.";
+    POD_NAME Word "pod_name" "unmapped.pod.name" "kubernetes.pod.name" "k8s_audit, falco, mapped"
+        "Pod.";
+    POD_UID Word "container_pod_uuid" "container.pod_uuid" "kubernetes.pod.uid" "mapped"
+        "Pod uid.";
+    CONTAINER_UID Word "container_uid" "container.uid" "container.id" "falco, mapped"
+        "Container id as the source wrote it (12, 31 or 64 hex digits).";
+    CONTAINER_UID_SHORT Word "container_uid_short" "" "" "falco, mapped"
+        "First 12 hex digits of the container id: the join key between sources.";
+    CONTAINER_NAME Word "container_name" "container.name" "container.name" "k8s_audit, falco, mapped"
+        "Container.";
+    CONTAINER_IMAGE_NAME Word "container_image_name" "container.image.name" "container.image.name" "k8s_audit, falco, mapped"
+        "Image repository.";
+    CONTAINER_IMAGE_TAG Word "container_image_tag" "container.image.tag" "container.image.tag" "k8s_audit, falco, mapped"
+        "Image tag.";
+    CONTAINER_IMAGE_UID Word "container_image_uid" "container.image.uid" "container.image.hash.all" "k8s_audit, falco, mapped"
+        "Image digest.";
+    ACTOR_USER_NAME Word "actor_user_name" "actor.user.name" "user.name" "k8s_audit, falco, auditd, mapped"
+        "Who did it.";
+    ACTOR_USER_UID Word "actor_user_uid" "actor.user.uid" "user.id" "k8s_audit, falco, auditd, mapped"
+        "Who did it, by id.";
+    ACTOR_USER_GROUPS Words "actor_user_groups" "actor.user.groups" "user.group.name" "k8s_audit"
+        "Groups of the user.";
+    ACTOR_LOGIN_UID Word "actor_session_uid" "actor.session.uid" "user.audit.id" "falco, auditd"
+        "Login uid (auid), which survives su and sudo; absent if unset.";
+    ACTOR_SERVICE_ACCOUNT Word "actor_service_account" "" "" "k8s_audit, mapped"
+        "Service account as namespace/name, if the user is one.";
+    ACTOR_IMPERSONATED_NAME Word "actor_impersonated_user_name" "actor.impersonated_user.name" "user.effective.name" "k8s_audit"
+        "User that the actor acted as.";
+    ACTOR_SESSION_TERMINAL Word "actor_session_terminal" "actor.session.terminal" "process.tty.name" "auditd"
+        "Terminal.";
+    HTTP_USER_AGENT Word "http_request_user_agent" "http_request.user_agent" "user_agent.original" "k8s_audit, mapped"
+        "User agent: client supplied, so never proof.";
+    HTTP_URL_PATH Text "http_request_url_path" "http_request.url.path" "url.path" "k8s_audit, mapped"
+        "Request URI.";
+    API_OPERATION Word "api_operation" "api.operation" "event.action" "k8s_audit, auditd, mapped"
+        "Verb, system call or record type.";
+    API_SERVICE_NAME Word "api_service_name" "api.service.name" "event.provider" "k8s_audit, mapped"
+        "Service or API group that served it.";
+    API_VERSION Word "api_version" "api.version" "" "k8s_audit"
+        "Version of the resource's API.";
+    API_RESPONSE_CODE Int "api_response_code" "api.response.code" "http.response.status_code" "k8s_audit, mapped"
+        "Response code.";
+    RESOURCE_TYPE Word "resource_type" "resources.type" "orchestrator.resource.type" "k8s_audit, mapped"
+        "Resource, in the plural as in the API.";
+    RESOURCE_SUBRESOURCE Word "resource_subresource" "" "" "k8s_audit"
+        "Subresource: exec, attach, status.";
+    RESOURCE_NAME Text "resource_name" "resources.name" "orchestrator.resource.name" "k8s_audit, mapped"
+        "Name of the object acted on.";
+    RESOURCE_UID Text "resource_uid" "resources.uid" "orchestrator.resource.id" "k8s_audit"
+        "Uid of the object.";
+    AUTHORIZATION_DECISION Word "authorization_decision" "actor.authorizations.decision" "" "k8s_audit"
+        "allow or forbid.";
+    AUTHORIZATION_REASON Word "authorization_reason" "actor.authorizations.policy.desc" "" "k8s_audit"
+        "The grant that allowed it.";
+    PROCESS_NAME Word "process_name" "process.name" "process.name" "falco, auditd, mapped"
+        "Process name.";
+    PROCESS_PID Long "process_pid" "process.pid" "process.pid" "falco, auditd, mapped"
+        "Process id.";
+    PROCESS_UID Text "process_uid" "process.uid" "process.entity_id" "mapped"
+        "Process id that is unique over time (exec_id).";
+    PROCESS_CMD_LINE Text "process_cmd_line" "process.cmd_line" "process.command_line" "falco, auditd, mapped"
+        "Command line.";
+    PROCESS_FILE_PATH Word "process_file_path" "process.file.path" "process.executable" "falco, auditd, mapped"
+        "Executable.";
+    PROCESS_CWD Word "process_working_directory" "process.working_directory" "process.working_directory" "falco, auditd, mapped"
+        "Working directory.";
+    PROCESS_USER_NAME Word "process_user_name" "process.user.name" "process.user.name" "falco, auditd, mapped"
+        "Effective user of the process.";
+    PROCESS_USER_UID Word "process_user_uid" "process.user.uid" "process.user.id" "falco, auditd, mapped"
+        "Effective uid of the process.";
+    PARENT_PROCESS_NAME Word "process_parent_name" "process.parent_process.name" "process.parent.name" "falco, mapped"
+        "Parent process.";
+    PARENT_PROCESS_PID Long "process_parent_pid" "process.parent_process.pid" "process.parent.pid" "falco, auditd, mapped"
+        "Parent process id.";
+    PARENT_PROCESS_CMD_LINE Text "process_parent_cmd_line" "process.parent_process.cmd_line" "process.parent.command_line" "falco, mapped"
+        "Parent command line.";
+    PARENT_PROCESS_FILE_PATH Word "process_parent_file_path" "process.parent_process.file.path" "process.parent.executable" "falco, mapped"
+        "Parent executable.";
+    PROCESS_ANCESTORS Words "process_ancestors" "process.parent_process.parent_process.name" "process.parent.group_leader.name" "falco"
+        "Names of the ancestors, nearest first, parent excluded.";
+    SYSCALL Word "syscall" "unmapped.syscall" "process.syscall.name" "falco, auditd"
+        "System call or event type, by name.";
+    EXIT_CODE Long "exit_code" "exit_code" "process.exit_code" "auditd, mapped"
+        "Return value of the call.";
+    FILE_PATH Text "file_path" "file.path" "file.path" "falco, auditd, mapped"
+        "File acted on.";
+    SRC_ENDPOINT_IP Word "src_endpoint_ip" "src_endpoint.ip" "source.ip" "k8s_audit, falco, auditd, mapped"
+        "Where it came from. Kubernetes: the last address, the only one a client cannot forge.";
+    SRC_ENDPOINT_PORT Int "src_endpoint_port" "src_endpoint.port" "source.port" "falco, mapped"
+        "Source port.";
+    SRC_ENDPOINT_IPS Words "src_endpoint_intermediate_ips" "src_endpoint.intermediate_ips" "" "k8s_audit"
+        "All addresses as given, forgeable ones included.";
+    DST_ENDPOINT_IP Word "dst_endpoint_ip" "dst_endpoint.ip" "destination.ip" "falco, auditd, mapped"
+        "Where it went.";
+    DST_ENDPOINT_PORT Int "dst_endpoint_port" "dst_endpoint.port" "destination.port" "falco, auditd, mapped"
+        "Destination port.";
+    DST_ENDPOINT_HOSTNAME Word "dst_endpoint_hostname" "dst_endpoint.hostname" "destination.domain" "mapped"
+        "Destination name.";
+    CONNECTION_PROTOCOL Word "connection_info_protocol_name" "connection_info.protocol_name" "network.transport" "falco, mapped"
+        "Transport protocol.";
+    CONNECTION_DIRECTION Word "connection_info_direction" "connection_info.direction" "network.direction" "mapped"
+        "inbound, outbound or lateral.";
+    TRAFFIC_BYTES_IN Long "traffic_bytes_in" "traffic.bytes_in" "destination.bytes" "mapped"
+        "Bytes received.";
+    TRAFFIC_BYTES_OUT Long "traffic_bytes_out" "traffic.bytes_out" "source.bytes" "mapped"
+        "Bytes sent.";
+    DNS_QUERY Word "dns_query_hostname" "query.hostname" "dns.question.name" "mapped"
+        "Name asked for.";
+    RAW Text "raw" "raw_data" "event.original" "all"
+        "The original payload, secrets replaced.";
+}
+
+/// The schema of event batches in memory.
+pub fn events() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(Kind::data_type));
+    Arc::clone(&SCHEMA)
+}
+
+/// The schema of events as stored: dictionaries become plain strings, and `date` is added for partitioning.
+pub fn events_stored() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let mut fields: Vec<Field> = schema_of(Kind::stored_type).fields().iter().map(|f| f.as_ref().clone()).collect();
+        fields.push(Field::new("date", DataType::Utf8, false));
+        Arc::new(Schema::new(fields))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+fn schema_of(data_type: fn(Kind) -> DataType) -> SchemaRef {
+    Arc::new(Schema::new(
+        COLUMNS.iter().map(|c| Field::new(c.name, data_type(c.kind), !is_required(c.name))).collect::<Vec<_>>(),
+    ))
+}
+
+fn is_required(name: &str) -> bool {
+    matches!(name, "event_uid" | "time" | "class_uid" | "activity_id" | "source" | "format" | "origin" | "late")
+}
+
+/// Writes the column reference as Markdown: the text of `docs/schema.md`.
+pub fn to_markdown() -> String {
+    let mut text = String::from(
+        "# The event table\n\nOne row is one event. Names are [OCSF](https://schema.ocsf.io) paths joined by `_`. \
+         Types: text, word (dictionary-encoded text), words (list of text), time (microseconds, UTC), long, int, flag. \
+         The stored table adds `date` (from `time`), and is partitioned by `date` and `class_uid`.\n\n\
+         This page is written from `crates/events/src/schema.rs`; a test keeps the two equal.\n\n\
+         | column | type | OCSF | ECS | filled by | meaning |\n|---|---|---|---|---|---|\n",
+    );
+    for c in COLUMNS {
+        let kind = format!("{:?}", c.kind).to_lowercase();
+        text.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} | {} |\n",
+            c.name, kind, c.ocsf, c.ecs, c.filled_by, c.meaning
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_point_at_their_columns() {
+        for (index, column) in COLUMNS.iter().enumerate() {
+            assert_eq!(AnyColumn::named(column.name).map(AnyColumn::index), Some(index), "{}", column.name);
+        }
+        assert_eq!(col::EVENT_UID.name(), "event_uid");
+        assert_eq!(col::RAW.name(), "raw");
+    }
+
+    /// Run with `PALISADE_WRITE_DOCS=1` to write the page anew.
+    #[test]
+    fn schema_page_equals_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/schema.md");
+        if std::env::var_os("PALISADE_WRITE_DOCS").is_some() {
+            std::fs::write(path, to_markdown()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), to_markdown());
+    }
+}
