@@ -128,6 +128,14 @@ pub trait Source: Send {
 
     /// Learns what has landed: next offsets by lane. For lag tools only; nothing is read back from it.
     fn landed(&mut self, lanes: &[(Arc<Lane>, i64)]);
+
+    /// How many lanes of the source other instances hold: stateful stages need them all.
+    ///
+    /// # Errors
+    /// When the source cannot tell.
+    fn missing_lanes(&self) -> Result<usize, SourceError> {
+        Ok(0)
+    }
 }
 
 /// Whether a lane is held back.

@@ -1,0 +1,383 @@
+//! The synchronous heart of a pipeline: lanes fold, panes close, detectors judge. No threads, no clock, no I/O.
+//!
+//! A lane is taken out ([`Engine::checkout`]), works a chunk on any thread ([`LaneWork::process`]), and comes home
+//! ([`Engine::merge`]). Everything stateful happens at home, in lane order, when the watermark passes a pane's end. That
+//! is why batch size, interleaving and thread count cannot change a finding.
+//!
+//! Not here: where chunks come from, when to commit, and where results go (see [`crate::run`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use palisade_events::facts::{Coverage, Decision, DecisionKind};
+use palisade_events::time::{Micros, format_rfc3339};
+use palisade_events::{Detector, Finding, Lane, Pane, seam::PaneCoverage};
+use serde::{Deserialize, Serialize};
+
+pub use self::lane::{LaneOutput, LaneWork, Stages};
+pub use self::replay::Replay;
+
+mod lane;
+mod replay;
+mod state;
+
+use self::lane::LossWindow;
+use crate::error::{Error, Result};
+
+/// Name of a lane as offsets and state are recorded under it: `source/lane key`.
+pub type LaneKey = String;
+
+/// The name under which a lane is recorded.
+pub fn lane_key(lane: &Lane) -> LaneKey {
+    format!("{}/{}", lane.source, lane.key())
+}
+
+/// What the engine needs to know besides its stages.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// Length of a pane.
+    pub pane_length: Micros,
+    /// A lane this many panes ahead of the slowest waits.
+    pub panes_ahead_max: i64,
+}
+
+/// Whether a lane takes part in the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Attendance {
+    /// Its watermark bounds the frontier; a lane that has shown nothing yet blocks it.
+    Active,
+    /// It has been silent: the frontier does not wait for it.
+    Idle,
+    /// It has ended for good.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Seat {
+    lane: Arc<Lane>,
+    /// `None` while the lane is out at work.
+    work: Option<LaneWork>,
+    attendance: Attendance,
+    next_offset: Option<i64>,
+    watermark: Option<Micros>,
+    losses: Vec<LossWindow>,
+    /// Latest pane that holds data of this lane.
+    newest_pane_end: Option<Micros>,
+}
+
+/// Lanes, panes and detectors of one pipeline.
+pub struct Engine {
+    stages: Arc<Stages>,
+    settings: EngineSettings,
+    detectors: Vec<Box<dyn Detector>>,
+    seats: BTreeMap<LaneKey, Seat>,
+    /// Every pane that ends at or before this moment is closed.
+    frontier: Option<Micros>,
+    decisions: Vec<(DecisionKind, Micros, String)>,
+    must_cut: bool,
+}
+
+impl Engine {
+    /// An engine without lanes. `detectors` must be in the order of [`Stages`]' folds; their uids name their state.
+    pub fn new(stages: Arc<Stages>, detectors: Vec<Box<dyn Detector>>, settings: EngineSettings) -> Self {
+        Self { stages, settings, detectors, seats: BTreeMap::new(), frontier: None, decisions: Vec::new(), must_cut: false }
+    }
+
+    /// Adds a lane. Rows of it that belong to panes closed already stay out of panes.
+    pub fn join(&mut self, work: LaneWork) {
+        let key = lane_key(work.lane());
+        let mut seat = Seat {
+            lane: Arc::clone(work.lane()),
+            attendance: Attendance::Active,
+            next_offset: work.next_offset(),
+            watermark: work.watermark(),
+            losses: Vec::new(),
+            newest_pane_end: None,
+            work: Some(work),
+        };
+        if let Some(work) = &mut seat.work {
+            work.raise_floor(self.frontier);
+            let folds = self.detectors.iter().map(|d| d.lane()).collect();
+            work.set_folds(folds);
+        }
+        self.seats.insert(key, seat);
+    }
+
+    /// Adds a lane together with the state that it had at a checkpoint.
+    ///
+    /// # Errors
+    /// When the state is damaged or belongs to other detectors.
+    pub fn rejoin(&mut self, work: LaneWork, state: &[u8]) -> Result<()> {
+        let key = lane_key(work.lane());
+        self.join(work);
+        let detectors = &self.detectors;
+        if let Some(seat) = self.seats.get_mut(&key) {
+            seat.restore(state, detectors)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a lane: it was revoked. What it folded into open panes stays out of them.
+    pub fn leave(&mut self, key: &str) {
+        self.seats.remove(key);
+    }
+
+    /// Takes a lane out to work, if it is at home.
+    pub fn checkout(&mut self, key: &str) -> Option<LaneWork> {
+        self.seats.get_mut(key)?.work.take()
+    }
+
+    /// Brings a lane home with what it made.
+    pub fn merge(&mut self, work: LaneWork, output: &LaneOutput) {
+        let Some(seat) = self.seats.get_mut(&lane_key(work.lane())) else { return };
+        seat.next_offset = work.next_offset();
+        seat.watermark = work.watermark();
+        seat.losses.extend(output.losses.iter().cloned());
+        seat.newest_pane_end = seat.newest_pane_end.max(output.newest_pane_end);
+        seat.work = Some(work);
+    }
+
+    /// Whether every lane is at home.
+    pub fn all_home(&self) -> bool {
+        self.seats.values().all(|seat| seat.work.is_some())
+    }
+
+    /// Whether a lane may work on: it is at home, awake, and not too far ahead of the slowest active lane.
+    pub fn may_work(&self, key: &str) -> bool {
+        let Some(seat) = self.seats.get(key) else { return false };
+        if seat.work.is_none() || seat.attendance != Attendance::Active {
+            return false;
+        }
+        let ahead_max = self.settings.panes_ahead_max.saturating_mul(self.settings.pane_length);
+        match (seat.watermark, self.slowest(Some(key))) {
+            (Some(own), Some(slowest)) => own <= slowest.saturating_add(ahead_max),
+            _ => true,
+        }
+    }
+
+    /// Closes every pane that the watermark has passed, in order, and returns what was found in them.
+    /// All lanes must be at home.
+    ///
+    /// # Errors
+    /// When a detector cannot judge a pane.
+    pub fn close_ready(&mut self) -> Result<Vec<(Pane, Finding)>> {
+        if self.seats.is_empty() || !self.all_home() {
+            return Ok(Vec::new());
+        }
+        // A lane that was never heard of blocks: nobody knows yet what it will bring.
+        let unknown = self.seats.values().any(|s| s.attendance == Attendance::Active && s.watermark.is_none());
+        match self.slowest(None) {
+            Some(watermark) if !unknown => self.close_up_to(watermark),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Declares a lane silent: the frontier no longer waits for it. Recorded as a decision.
+    pub fn idle(&mut self, key: &str) {
+        if let Some(seat) = self.seats.get_mut(key) {
+            if seat.attendance == Attendance::Active {
+                seat.attendance = Attendance::Idle;
+                self.decide(DecisionKind::Idle, key.to_owned());
+            }
+        }
+    }
+
+    /// Whether a lane is idle or ended: it must be woken before it may work.
+    pub fn is_asleep(&self, key: &str) -> bool {
+        self.seats.get(key).is_some_and(|seat| seat.attendance != Attendance::Active)
+    }
+
+    /// Counts a silent lane in again, because it has something to read. Its rows for panes that closed meanwhile stay
+    /// out of them; that is why the place is recorded as a decision.
+    pub fn wake(&mut self, key: &str) {
+        if let Some(seat) = self.seats.get_mut(key) {
+            if seat.attendance != Attendance::Active {
+                seat.attendance = Attendance::Active;
+                self.decide(DecisionKind::Wake, key.to_owned());
+            }
+        }
+    }
+
+    /// Declares a lane to be at its end for good. Where a file ends is in the data, so no cut is forced by it.
+    pub fn end(&mut self, key: &str) {
+        if let Some(seat) = self.seats.get_mut(key) {
+            if seat.attendance != Attendance::Ended {
+                seat.attendance = Attendance::Ended;
+                self.note(DecisionKind::Leave, key);
+            }
+        }
+    }
+
+    /// Whether no lane is active: nothing will move the watermark until something new arrives.
+    pub fn is_quiet(&self) -> bool {
+        !self.seats.is_empty() && self.seats.values().all(|seat| seat.attendance != Attendance::Active)
+    }
+
+    /// Whether some pane still holds data.
+    pub fn has_open_panes(&self) -> bool {
+        self.newest_pane_end().is_some_and(|end| self.frontier.is_none_or(|frontier| end > frontier))
+    }
+
+    /// Closes every pane that holds data, whatever the watermark: all lanes are silent or at their end. Recorded as a
+    /// decision, so that a replay closes them at the same place.
+    ///
+    /// # Errors
+    /// When a detector cannot judge a pane.
+    pub fn close_all(&mut self) -> Result<Vec<(Pane, Finding)>> {
+        let Some(end) = self.newest_pane_end() else { return Ok(Vec::new()) };
+        self.decide(DecisionKind::Close, format!("all lanes silent; panes up to {} closed", format_rfc3339(end)));
+        self.close_up_to(end)
+    }
+
+    /// Repeats a recorded decision.
+    ///
+    /// # Errors
+    /// When a detector cannot judge a pane.
+    pub fn replay(&mut self, decision: &Decision) -> Result<Vec<(Pane, Finding)>> {
+        match decision.kind {
+            DecisionKind::Idle => self.idle(&decision.detail),
+            DecisionKind::Wake => self.wake(&decision.detail),
+            DecisionKind::Close => return self.close_all(),
+            _ => {}
+        }
+        Ok(Vec::new())
+    }
+
+    /// Next offsets of all lanes that have read anything.
+    pub fn vector(&self) -> BTreeMap<LaneKey, i64> {
+        self.seats.iter().filter_map(|(key, seat)| Some((key.clone(), seat.next_offset?))).collect()
+    }
+
+    /// End of the last closed pane.
+    pub fn frontier(&self) -> Option<Micros> {
+        self.frontier
+    }
+
+    /// Lanes by key.
+    pub fn lanes(&self) -> impl Iterator<Item = (&LaneKey, &Arc<Lane>)> {
+        self.seats.iter().map(|(key, seat)| (key, &seat.lane))
+    }
+
+    /// Watermark of the slowest lane that counts, ended and idle lanes aside.
+    pub fn watermark(&self) -> Option<Micros> {
+        self.slowest(None)
+    }
+
+    /// Records held in assembly, over all lanes at home.
+    pub fn held(&self) -> u64 {
+        self.seats.values().filter_map(|seat| seat.work.as_ref()).map(LaneWork::held).sum()
+    }
+
+    /// Takes the decisions made since the last call, stamped with a cut and the vector that they were made at.
+    pub fn take_decisions(&mut self, cut: i64, fingerprint: &str) -> Vec<Decision> {
+        let lanes = serde_json::to_string(&self.vector()).unwrap_or_else(|_| "{}".into());
+        let taken = std::mem::take(&mut self.decisions);
+        self.must_cut = false;
+        taken
+            .into_iter()
+            .enumerate()
+            .map(|(index, (kind, pane_end, detail))| Decision {
+                cut,
+                index: i32::try_from(index).unwrap_or(i32::MAX),
+                kind,
+                pane_end,
+                lanes: lanes.clone(),
+                fingerprint: fingerprint.to_owned(),
+                detail,
+            })
+            .collect()
+    }
+
+    /// Whether a decision was made that belongs to exactly the present vector: cut before any lane goes on.
+    pub fn must_cut(&self) -> bool {
+        self.must_cut
+    }
+
+    fn decide(&mut self, kind: DecisionKind, detail: String) {
+        self.must_cut = true;
+        self.note(kind, detail);
+    }
+
+    fn slowest(&self, except: Option<&str>) -> Option<Micros> {
+        self.seats
+            .iter()
+            .filter(|(key, seat)| seat.attendance == Attendance::Active && Some(key.as_str()) != except)
+            .filter_map(|(_, seat)| seat.watermark)
+            .min()
+    }
+
+    fn newest_pane_end(&self) -> Option<Micros> {
+        self.seats.values().filter_map(|seat| seat.newest_pane_end).max()
+    }
+
+    fn close_up_to(&mut self, moment: Micros) -> Result<Vec<(Pane, Finding)>> {
+        let mut found = Vec::new();
+        while let Some(pane) = self.oldest_pane_ending_by(moment) {
+            self.close(pane, &mut found)?;
+            self.frontier = Some(pane.end);
+        }
+        let aligned = moment.div_euclid(self.settings.pane_length) * self.settings.pane_length;
+        self.frontier = Some(self.frontier.map_or(aligned, |frontier| frontier.max(aligned)));
+        let frontier = self.frontier;
+        for seat in self.seats.values_mut() {
+            if let Some(work) = &mut seat.work {
+                work.raise_floor(frontier);
+            }
+            seat.losses.retain(|loss| frontier.is_none_or(|frontier| loss.window_end >= frontier));
+        }
+        Ok(found)
+    }
+
+    fn oldest_pane_ending_by(&self, moment: Micros) -> Option<Pane> {
+        let open = self.seats.values().filter_map(|seat| seat.work.as_ref()).filter_map(LaneWork::oldest_pane);
+        open.min().filter(|pane| pane.end <= moment)
+    }
+
+    fn close(&mut self, pane: Pane, found: &mut Vec<(Pane, Finding)>) -> Result<()> {
+        let coverage = self.coverage_of(pane);
+        for (index, detector) in self.detectors.iter_mut().enumerate() {
+            let mut partials = Vec::new();
+            for seat in self.seats.values_mut() {
+                if let Some(work) = &mut seat.work {
+                    partials.extend(work.take_partial(index, pane)?);
+                }
+            }
+            if !partials.is_empty() {
+                let findings = detector.close(pane, coverage, &partials).map_err(Error::Events)?;
+                found.extend(findings.into_iter().map(|finding| (pane, finding)));
+            }
+        }
+        for seat in self.seats.values_mut() {
+            if let Some(work) = &mut seat.work {
+                work.forget_pane(pane);
+            }
+        }
+        Ok(())
+    }
+
+    fn coverage_of(&self, pane: Pane) -> PaneCoverage {
+        let lossy = self.seats.values().flat_map(|seat| &seat.losses).any(|loss| loss.concerns(pane));
+        if lossy { PaneCoverage::Lossy } else { PaneCoverage::Complete }
+    }
+
+    /// The stages that lanes run.
+    pub fn stages(&self) -> &Arc<Stages> {
+        &self.stages
+    }
+
+    /// Records what the run loop did, such as a start or a join.
+    pub fn note(&mut self, kind: DecisionKind, detail: impl Into<String>) {
+        self.decisions.push((kind, self.frontier.unwrap_or(0), detail.into()));
+    }
+
+    /// Adds a fact that no record tells, as from a source.
+    pub fn add_fact(&mut self, fact: &Coverage) {
+        if let (true, Some(seat)) = (fact.kind.is_loss(), self.seats.get_mut(&lane_key(&fact.lane))) {
+            let watermark = seat.watermark;
+            seat.losses.push(LossWindow { window_start: fact.window_start, window_end: fact.window_end, watermark });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

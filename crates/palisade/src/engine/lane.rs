@@ -1,0 +1,350 @@
+//! One lane at work: decode, match rules, fold. Moves between threads; touches nothing but itself.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::record_batch::RecordBatch;
+use palisade_events::time::Micros;
+use palisade_events::{
+    Chunk, Coverage, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Pane, Panes, Reject, col,
+};
+use palisade_ingest::{Counts, Decoded, Decoder};
+use palisade_rules::Engine as RuleEngine;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::owners::Owners;
+
+/// What all lanes share, and never change.
+pub struct Stages {
+    /// Raw fields that rules ask decoders for.
+    pub plan: Arc<FieldPlan>,
+    /// Rules, compiled together.
+    pub rules: RuleEngine,
+    /// Who owns what.
+    pub owners: Owners,
+    /// The division of event time.
+    pub panes: Panes,
+}
+
+impl fmt::Debug for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stages").field("panes", &self.panes).finish_non_exhaustive()
+    }
+}
+
+/// A lane's decoder, clock and folds.
+pub struct LaneWork {
+    lane: Arc<Lane>,
+    stages: Arc<Stages>,
+    decoder: Box<dyn Decoder>,
+    clock: LaneClock,
+    decoded: Decoded,
+    folds: Vec<Box<dyn LaneFold>>,
+    open: BTreeSet<Pane>,
+    /// Rows of panes that end by then are in no pane any more.
+    floor: Option<Micros>,
+    next_offset: Option<i64>,
+    totals: Counts,
+    behind_frontier: u64,
+}
+
+/// What a lane made of one chunk.
+#[derive(Debug)]
+pub struct LaneOutput {
+    /// The events, in lane order.
+    pub events: EventBatch,
+    /// Findings of single-event rules, with the offset of the record that completed the event.
+    pub findings: Vec<(i64, Finding)>,
+    /// What could not be read.
+    pub rejects: Vec<Reject>,
+    /// What was learnt about completeness.
+    pub coverage: Vec<Coverage>,
+    /// Counts of this chunk alone.
+    pub counts: Counts,
+    /// Loss windows told by this chunk.
+    pub losses: Vec<LossWindow>,
+    /// End of the newest pane that rows were folded into.
+    pub newest_pane_end: Option<Micros>,
+    /// Time per stage, for the metrics: the caller's clock is not ours, so these are row counts by stage.
+    pub rows: usize,
+}
+
+/// A time in which data are known to be missing, as one lane told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossWindow {
+    /// First moment concerned.
+    pub window_start: Micros,
+    /// Last moment concerned.
+    pub window_end: Micros,
+    /// The lane's watermark when it told: a pane that had ended by then was already settled for this lane, so the fact
+    /// must not depend on whether another lane kept it open.
+    pub watermark: Option<Micros>,
+}
+
+impl LossWindow {
+    /// Whether nothing may be learnt from a pane because of this loss.
+    pub fn concerns(&self, pane: Pane) -> bool {
+        let told_in_time = self.watermark.is_none_or(|watermark| watermark < pane.end);
+        told_in_time && self.window_start < pane.end && self.window_end >= pane.start
+    }
+}
+
+impl fmt::Debug for LaneWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneWork").field("lane", &self.lane).field("next_offset", &self.next_offset).finish_non_exhaustive()
+    }
+}
+
+impl LaneWork {
+    /// A lane that has read nothing.
+    pub fn new(lane: Arc<Lane>, stages: Arc<Stages>, decoder: Box<dyn Decoder>, clock: LaneClock) -> Self {
+        let decoded = Decoded::new(Arc::clone(&stages.plan));
+        Self {
+            lane,
+            stages,
+            decoder,
+            clock,
+            decoded,
+            folds: Vec::new(),
+            open: BTreeSet::new(),
+            floor: None,
+            next_offset: None,
+            totals: Counts::default(),
+            behind_frontier: 0,
+        }
+    }
+
+    /// Decodes a chunk, matches rules and folds.
+    ///
+    /// # Errors
+    /// When a stage cannot go on. Bad input is no error: it comes back as rejects.
+    pub fn process(&mut self, mut chunk: Chunk) -> Result<LaneOutput> {
+        let watermark = self.clock.watermark();
+        if let Some(last) = chunk.records.iter().rev().find(|r| !r.again) {
+            self.next_offset = Some(last.offset + 1);
+        }
+        self.decoder.decode(&mut chunk, &mut self.clock, &mut self.decoded)?;
+        self.output(watermark)
+    }
+
+    /// Closes what the decoder still holds in assembly: the input has ended for good.
+    ///
+    /// # Errors
+    /// When a stage cannot go on.
+    pub fn finish(&mut self) -> Result<LaneOutput> {
+        let watermark = self.clock.watermark();
+        self.decoder.end(&mut self.clock, &mut self.decoded)?;
+        self.output(watermark)
+    }
+
+    fn output(&mut self, watermark: Option<Micros>) -> Result<LaneOutput> {
+        let events = self.decoded.events.finish()?;
+        let counts = std::mem::take(&mut self.decoded.counts);
+        self.totals.add(&counts);
+        let coverage = std::mem::take(&mut self.decoded.coverage);
+        let losses = coverage.iter().filter(|fact| fact.kind.is_loss()).map(|fact| LossWindow {
+            window_start: fact.window_start,
+            window_end: fact.window_end,
+            watermark,
+        });
+        let losses = losses.collect();
+        let rejects = std::mem::take(&mut self.decoded.rejects);
+        let (findings, newest_pane_end) = self.observe(&events)?;
+        Ok(LaneOutput { rows: events.rows(), findings, rejects, coverage, counts, losses, newest_pane_end, events })
+    }
+
+    /// Takes rows that are events already: an embedder's own batch.
+    ///
+    /// # Errors
+    /// When a stage cannot go on.
+    pub fn process_events(&mut self, events: EventBatch) -> Result<LaneOutput> {
+        let counts =
+            Counts { records: events.rows() as u64, used: events.rows() as u64, events: events.rows() as u64, ..Counts::default() };
+        self.totals.add(&counts);
+        if events.rows() > 0 {
+            self.next_offset = Some(events.long(col::OFFSET).value(events.rows() - 1) + 1);
+        }
+        let (findings, newest_pane_end) = self.observe(&events)?;
+        Ok(LaneOutput {
+            rows: events.rows(),
+            findings,
+            rejects: Vec::new(),
+            coverage: Vec::new(),
+            counts,
+            losses: Vec::new(),
+            newest_pane_end,
+            events,
+        })
+    }
+
+    fn observe(&mut self, events: &EventBatch) -> Result<(Vec<(i64, Finding)>, Option<Micros>)> {
+        let matches = self.stages.rules.evaluate(events);
+        let mut findings = self.stages.rules.findings(events, &matches);
+        for finding in &mut findings {
+            finding.owner = self.stages.owners.of(&finding.entity);
+        }
+        let offsets = matches.iter().map(|m| events.long(col::OFFSET).value(m.row as usize));
+        let findings = offsets.zip(findings).collect();
+        Ok((findings, self.fold(events)?))
+    }
+
+    fn fold(&mut self, events: &EventBatch) -> Result<Option<Micros>> {
+        let panes = self.rows_by_pane(events);
+        for fold in &mut self.folds {
+            fold.fold(events, &panes)?;
+        }
+        self.open.extend(panes.iter().map(|(pane, _)| *pane));
+        Ok(panes.last().map(|(pane, _)| pane.end))
+    }
+
+    /// On-time, believable rows by pane. Rows behind the frontier were counted; the next hunt over that time sees them.
+    fn rows_by_pane(&mut self, events: &EventBatch) -> Vec<(Pane, Vec<u32>)> {
+        let times = events.time(col::TIME).values();
+        let late = events.flag(col::LATE);
+        let doubtful = events.flag(col::TIME_DOUBTFUL);
+        let mut panes: Vec<(Pane, Vec<u32>)> = Vec::new();
+        for row in 0..events.rows() {
+            if late.value(row) || (doubtful.is_valid(row) && doubtful.value(row)) {
+                continue;
+            }
+            let time = times[row];
+            // Neighbouring rows mostly share a pane: look at the last one used first.
+            let slot = match panes.iter().rposition(|(pane, _)| (pane.start..pane.end).contains(&time)) {
+                Some(slot) => slot,
+                None => {
+                    let pane = self.stages.panes.of(time);
+                    if self.floor.is_some_and(|floor| pane.end <= floor) {
+                        self.behind_frontier += 1;
+                        continue;
+                    }
+                    panes.push((pane, Vec::new()));
+                    panes.len() - 1
+                }
+            };
+            panes[slot].1.push(row as u32);
+        }
+        panes.sort_unstable_by_key(|(pane, _)| *pane);
+        panes
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    /// Offset of the next record to read.
+    pub fn next_offset(&self) -> Option<i64> {
+        self.next_offset
+    }
+
+    /// Event time before which the lane promises no more on-time rows.
+    pub fn watermark(&self) -> Option<Micros> {
+        self.clock.watermark()
+    }
+
+    /// Records held in assembly.
+    pub fn held(&self) -> u64 {
+        self.decoder.held()
+    }
+
+    /// Counts since the lane's beginning, replays excluded.
+    pub fn totals(&self) -> &Counts {
+        &self.totals
+    }
+
+    /// On-time rows that came for a pane which a decision had closed.
+    pub fn behind_frontier(&self) -> u64 {
+        self.behind_frontier
+    }
+
+    /// The accounting identity: every record is in exactly one bucket.
+    pub fn accounts_balance(&self) -> bool {
+        let t = &self.totals;
+        t.records == t.used + t.coverage + t.rejected + self.held()
+    }
+
+    pub(super) fn oldest_pane(&self) -> Option<Pane> {
+        self.open.first().copied()
+    }
+
+    pub(super) fn take_partial(&mut self, detector: usize, pane: Pane) -> Result<Option<RecordBatch>> {
+        match self.folds.get_mut(detector) {
+            Some(fold) if self.open.contains(&pane) => fold.take(pane).map_err(Error::Events),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn forget_pane(&mut self, pane: Pane) {
+        self.open.remove(&pane);
+    }
+
+    pub(super) fn raise_floor(&mut self, frontier: Option<Micros>) {
+        self.floor = self.floor.max(frontier);
+    }
+
+    pub(super) fn set_folds(&mut self, folds: Vec<Box<dyn LaneFold>>) {
+        self.folds = folds;
+    }
+}
+
+/// A lane's state at a checkpoint.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LaneSnapshot {
+    version: u32,
+    clock: LaneClock,
+    decoder: Vec<u8>,
+    /// By detector: open panes and their partials as Arrow IPC.
+    partials: Vec<Vec<(Pane, Vec<u8>)>>,
+    open: Vec<Pane>,
+    floor: Option<Micros>,
+    next_offset: Option<i64>,
+    totals: Counts,
+    behind_frontier: u64,
+}
+
+/// Version of [`LaneSnapshot`]'s layout.
+const SNAPSHOT_VERSION: u32 = 1;
+
+impl LaneWork {
+    pub(super) fn snapshot(&self) -> Result<LaneSnapshot> {
+        let mut partials = Vec::with_capacity(self.folds.len());
+        for fold in &self.folds {
+            let open = fold.snapshot()?;
+            let bytes = open.iter().map(|(pane, batch)| Ok((*pane, palisade_events::ipc::to_bytes(batch)?)));
+            partials.push(bytes.collect::<Result<Vec<_>>>()?);
+        }
+        Ok(LaneSnapshot {
+            version: SNAPSHOT_VERSION,
+            clock: self.clock.clone(),
+            decoder: self.decoder.snapshot()?,
+            partials,
+            open: self.open.iter().copied().collect(),
+            floor: self.floor,
+            next_offset: self.next_offset,
+            totals: self.totals.clone(),
+            behind_frontier: self.behind_frontier,
+        })
+    }
+
+    pub(super) fn restore(&mut self, snapshot: LaneSnapshot) -> Result<()> {
+        if snapshot.version != SNAPSHOT_VERSION || snapshot.partials.len() != self.folds.len() {
+            return Err(Error::State(format!("state of lane {} is of another version or configuration", self.lane)));
+        }
+        for (fold, partials) in self.folds.iter_mut().zip(&snapshot.partials) {
+            for (pane, bytes) in partials {
+                fold.restore(*pane, &palisade_events::ipc::from_bytes(bytes)?)?;
+            }
+        }
+        self.decoder.restore(&snapshot.decoder)?;
+        self.clock = snapshot.clock;
+        self.open = snapshot.open.into_iter().collect();
+        self.floor = self.floor.max(snapshot.floor);
+        self.next_offset = snapshot.next_offset;
+        self.totals = snapshot.totals;
+        self.behind_frontier = snapshot.behind_frontier;
+        Ok(())
+    }
+}

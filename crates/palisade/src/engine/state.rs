@@ -1,0 +1,101 @@
+//! The engine's state as pieces of bytes, and back: what a manifest points to.
+
+use std::collections::BTreeMap;
+
+use palisade_events::Detector;
+use palisade_events::time::Micros;
+use serde::{Deserialize, Serialize};
+
+use super::lane::{LaneSnapshot, LossWindow};
+use super::{Attendance, Engine, LaneKey, Seat};
+use crate::error::{Error, Result};
+
+/// What a checkpoint holds of an engine.
+#[derive(Debug, Default)]
+pub struct EngineState {
+    /// Per lane: next offset and state.
+    pub lanes: BTreeMap<LaneKey, (i64, Vec<u8>)>,
+    /// Named pieces of the detectors' and the engine's own state.
+    pub pieces: Vec<(String, Vec<u8>)>,
+    /// End of the last closed pane.
+    pub frontier: Option<Micros>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SeatSnapshot {
+    attendance: Attendance,
+    losses: Vec<LossWindow>,
+    newest_pane_end: Option<Micros>,
+    lane: LaneSnapshot,
+}
+
+impl Engine {
+    /// State of all lanes and detectors. All lanes must be at home.
+    ///
+    /// # Errors
+    /// When a lane is out, or a stage cannot write its state.
+    pub fn snapshot(&self) -> Result<EngineState> {
+        let mut state = EngineState { frontier: self.frontier, ..EngineState::default() };
+        for (key, seat) in &self.seats {
+            let work = seat.work.as_ref().ok_or_else(|| Error::State(format!("lane {key} is not at home")))?;
+            let snapshot = SeatSnapshot {
+                attendance: seat.attendance,
+                losses: seat.losses.clone(),
+                newest_pane_end: seat.newest_pane_end,
+                lane: work.snapshot()?,
+            };
+            if let Some(next) = seat.next_offset {
+                state.lanes.insert(key.clone(), (next, encode(&snapshot)?));
+            }
+        }
+        for detector in &self.detectors {
+            for (name, bytes) in detector.snapshot()? {
+                state.pieces.push((format!("{}/{name}", detector.uid()), bytes));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Restores the detectors and the frontier. Lanes are restored as they join.
+    ///
+    /// # Errors
+    /// When a piece is damaged.
+    pub fn restore(&mut self, frontier: Option<Micros>, pieces: &[(String, Vec<u8>)]) -> Result<()> {
+        self.frontier = frontier;
+        for detector in &mut self.detectors {
+            restore_detector(detector.as_mut(), pieces)?;
+        }
+        Ok(())
+    }
+}
+
+impl Seat {
+    pub(super) fn restore(&mut self, state: &[u8], detectors: &[Box<dyn Detector>]) -> Result<()> {
+        let snapshot: SeatSnapshot =
+            postcard::from_bytes(state).map_err(|e| Error::State(format!("lane {}: {e}", self.lane)))?;
+        // A silent lane stays silent until it is woken, so that panes close where they closed before.
+        self.attendance = snapshot.attendance;
+        self.losses = snapshot.losses;
+        self.newest_pane_end = snapshot.newest_pane_end;
+        if let Some(work) = &mut self.work {
+            work.set_folds(detectors.iter().map(|d| d.lane()).collect());
+            work.restore(snapshot.lane)?;
+            self.next_offset = work.next_offset();
+            self.watermark = work.watermark();
+        }
+        Ok(())
+    }
+}
+
+fn restore_detector(detector: &mut dyn Detector, pieces: &[(String, Vec<u8>)]) -> Result<()> {
+    let prefix = format!("{}/", detector.uid());
+    let own: Vec<(String, Vec<u8>)> = pieces
+        .iter()
+        .filter_map(|(name, bytes)| Some((name.strip_prefix(&prefix)?.to_owned(), bytes.clone())))
+        .collect();
+    Ok(detector.restore(&own)?)
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    postcard::to_stdvec(value).map_err(|e| Error::State(e.to_string()))
+}
