@@ -89,6 +89,8 @@ impl CoverageKind {
 /// A decision that time or an operator made, recorded before what it caused, and reused by replay and hunts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
+    /// Job that made it.
+    pub job: String,
     /// Number of the cut that it was made in; decisions of a cut are replayed in `index` order.
     pub cut: i64,
     /// Place within the cut.
@@ -121,6 +123,12 @@ pub enum DecisionKind {
 }
 
 impl DecisionKind {
+    /// Reads a kind's name.
+    pub fn named(name: &str) -> Option<Self> {
+        use DecisionKind::*;
+        [Start, Join, Leave, Idle, Wake, Hold, Release, Close, Reload].into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The kind's name as stored.
     pub fn name(self) -> &'static str {
         match self {
@@ -230,6 +238,7 @@ pub fn coverage_batch(facts: &[Coverage]) -> crate::Result<RecordBatch> {
 /// The schema of the decisions table.
 pub fn decisions_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
+        Field::new("job", DataType::Utf8, false),
         Field::new("cut", DataType::Int64, false),
         Field::new("index", DataType::Int32, false),
         Field::new("kind", DataType::Utf8, false),
@@ -246,6 +255,7 @@ pub fn decisions_schema() -> SchemaRef {
 /// When Arrow refuses the columns, which only memory limits can cause.
 pub fn decisions_batch(decisions: &[Decision]) -> crate::Result<RecordBatch> {
     let columns = vec![
+        texts(decisions.iter().map(|d| Some(d.job.as_str()))),
         longs(decisions.iter().map(|d| Some(d.cut))),
         Arc::new(decisions.iter().map(|d| Some(d.index)).collect::<Int32Array>()) as ArrayRef,
         texts(decisions.iter().map(|d| Some(d.kind.name()))),

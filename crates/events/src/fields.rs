@@ -229,7 +229,9 @@ struct FieldBuilder {
 }
 
 impl FieldsBuilder {
-    pub(crate) fn new(plan: Arc<FieldPlan>) -> Self {
+    /// Starts with no rows. An [`crate::EventBuilder`] has its own; another is for fields of a batch that exists
+    /// already, to be put beside it by [`crate::EventBatch::with_fields`].
+    pub fn new(plan: Arc<FieldPlan>) -> Self {
         let columns = plan
             .paths
             .iter()
@@ -264,7 +266,8 @@ impl FieldsBuilder {
         column.codes.push(code);
     }
 
-    pub(crate) fn end_row(&mut self) {
+    /// Finishes the current row; an [`crate::EventBuilder`] does so for its own.
+    pub fn end_row(&mut self) {
         self.rows += 1;
         for FieldBuilder { column, .. } in &mut self.columns {
             if column.ends.len() + 1 == self.rows
@@ -283,7 +286,8 @@ impl FieldsBuilder {
         }
     }
 
-    pub(crate) fn finish(&mut self, rows: usize) -> Vec<FieldColumn> {
+    /// Hands over the columns, for so many rows, and starts anew.
+    pub fn finish(&mut self, rows: usize) -> Vec<FieldColumn> {
         self.rows = 0;
         self.columns
             .iter_mut()

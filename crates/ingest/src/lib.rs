@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Bytes to events: a [`Decoder`] reads the records of one lane, a [`Decoded`] is what it made of them (events, rejects,
+//! coverage facts, and how many records ended where), a [`Redactor`] takes secrets out before anything sees them.
+//!
+//! Nothing here knows rules, statistics or storage. Bad input is never an error: it comes back as a reject.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod decode;
+pub mod redact;
+mod json;
+pub mod k8s_audit;
+pub mod falco;
+pub mod mapped;
+mod image;
+pub mod auditd;
+pub mod file;
+pub mod sniff;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
+pub use decode::{Counts, Decoded, Decoder, EventEnd, Format, LaneContext, Limits, Settings, decoder};
+pub use mapped::{Mapping, MappingError};
+pub use redact::{RedactionCounts, Redactor};

@@ -15,7 +15,7 @@ use palisade_events::{Detector, Finding, Lane, Pane, seam::PaneCoverage};
 use serde::{Deserialize, Serialize};
 
 pub use self::lane::{LaneOutput, LaneWork, Stages};
-pub use self::replay::Replay;
+pub use self::replay::{Replay, split};
 
 mod lane;
 mod replay;
@@ -30,6 +30,36 @@ pub type LaneKey = String;
 /// The name under which a lane is recorded.
 pub fn lane_key(lane: &Lane) -> LaneKey {
     format!("{}/{}", lane.source, lane.key())
+}
+
+/// Where records went, over all lanes and restarts: `records = used + coverage + rejected + held`, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// Records in.
+    pub records: u64,
+    /// Records that made events.
+    pub used: u64,
+    /// Records that made only coverage facts.
+    pub coverage: u64,
+    /// Records that made nothing but rejects.
+    pub rejected: u64,
+    /// Records held in assembly.
+    pub held: u64,
+    /// Events made.
+    pub events: u64,
+    /// Events behind their lane's watermark.
+    pub late: u64,
+    /// Events too far in the future to be believed.
+    pub doubtful: u64,
+    /// On-time events that came for a pane which a decision had closed.
+    pub behind_frontier: u64,
+}
+
+impl Accounts {
+    /// The identity.
+    pub fn balance(&self) -> bool {
+        self.records == self.used + self.coverage + self.rejected + self.held
+    }
 }
 
 /// What the engine needs to know besides its stages.
@@ -50,6 +80,15 @@ enum Attendance {
     Idle,
     /// It has ended for good.
     Ended,
+}
+
+/// How a lane's state is put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// The configuration is the one that wrote it: everything must fit.
+    Exact,
+    /// The configuration has changed: what no longer fits is left out, offsets and clocks stay.
+    WhatFits,
 }
 
 #[derive(Debug)]
@@ -97,8 +136,7 @@ impl Engine {
         };
         if let Some(work) = &mut seat.work {
             work.raise_floor(self.frontier);
-            let folds = self.detectors.iter().map(|d| d.lane()).collect();
-            work.set_folds(folds);
+            work.set_folds(self.detectors.iter().map(|d| (d.uid().to_owned(), d.lane())).collect());
         }
         self.seats.insert(key, seat);
     }
@@ -107,12 +145,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the state is damaged or belongs to other detectors.
-    pub fn rejoin(&mut self, work: LaneWork, state: &[u8]) -> Result<()> {
+    pub fn rejoin(&mut self, work: LaneWork, state: &[u8], strict: Restore) -> Result<()> {
         let key = lane_key(work.lane());
         self.join(work);
         let detectors = &self.detectors;
         if let Some(seat) = self.seats.get_mut(&key) {
-            seat.restore(state, detectors)?;
+            seat.restore(state, detectors, strict)?;
         }
         Ok(())
     }
@@ -268,8 +306,25 @@ impl Engine {
         self.seats.values().filter_map(|seat| seat.work.as_ref()).map(LaneWork::held).sum()
     }
 
+    /// The row accounts of all lanes at home.
+    pub fn accounts(&self) -> Accounts {
+        let mut accounts = Accounts { held: self.held(), ..Accounts::default() };
+        for work in self.seats.values().filter_map(|seat| seat.work.as_ref()) {
+            let totals = work.totals();
+            accounts.records += totals.records;
+            accounts.used += totals.used;
+            accounts.coverage += totals.coverage;
+            accounts.rejected += totals.rejected;
+            accounts.events += totals.events;
+            accounts.late += totals.late;
+            accounts.doubtful += totals.doubtful;
+            accounts.behind_frontier += work.behind_frontier();
+        }
+        accounts
+    }
+
     /// Takes the decisions made since the last call, stamped with a cut and the vector that they were made at.
-    pub fn take_decisions(&mut self, cut: i64, fingerprint: &str) -> Vec<Decision> {
+    pub fn take_decisions(&mut self, job: &str, cut: i64, fingerprint: &str) -> Vec<Decision> {
         let lanes = serde_json::to_string(&self.vector()).unwrap_or_else(|_| "{}".into());
         let taken = std::mem::take(&mut self.decisions);
         self.must_cut = false;
@@ -277,6 +332,7 @@ impl Engine {
             .into_iter()
             .enumerate()
             .map(|(index, (kind, pane_end, detail))| Decision {
+                job: job.to_owned(),
                 cut,
                 index: i32::try_from(index).unwrap_or(i32::MAX),
                 kind,

@@ -9,9 +9,6 @@ pub enum Error {
     /// Events could not be built, or a detector failed.
     #[error(transparent)]
     Events(#[from] palisade_events::Error),
-    /// A decoder cannot go on.
-    #[error(transparent)]
-    Ingest(#[from] palisade_ingest::Error),
     /// Rules cannot be used.
     #[error("rules: {0}")]
     Rules(String),

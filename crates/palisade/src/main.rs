@@ -1,2 +1,20 @@
-//! Placeholder.
-fn main() {}
+//! The `palisade` program: a thin shell over the library. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 findings at or
+//! above the level given with `--fail-on`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    cli::start_logs(&arguments);
+    match cli::dispatch(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            cli::term::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, BooleanArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
 use palisade_events::time::Micros;
 use palisade_events::{
-    Chunk, Coverage, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Pane, Panes, Reject, col,
+    Chunk, Coverage, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes, Reject, col,
 };
 use palisade_ingest::{Counts, Decoded, Decoder};
 use palisade_rules::Engine as RuleEngine;
 use serde::{Deserialize, Serialize};
 
+use super::Restore;
 use crate::error::{Error, Result};
 use crate::owners::Owners;
 
@@ -42,7 +43,8 @@ pub struct LaneWork {
     decoder: Box<dyn Decoder>,
     clock: LaneClock,
     decoded: Decoded,
-    folds: Vec<Box<dyn LaneFold>>,
+    /// By detector, with its uid.
+    folds: Vec<(String, Box<dyn LaneFold>)>,
     open: BTreeSet<Pane>,
     /// Rows of panes that end by then are in no pane any more.
     floor: Option<Micros>,
@@ -54,6 +56,8 @@ pub struct LaneWork {
 /// What a lane made of one chunk.
 #[derive(Debug)]
 pub struct LaneOutput {
+    /// The lane's key.
+    pub key: super::LaneKey,
     /// The events, in lane order.
     pub events: EventBatch,
     /// Findings of single-event rules, with the offset of the record that completed the event.
@@ -68,8 +72,6 @@ pub struct LaneOutput {
     pub losses: Vec<LossWindow>,
     /// End of the newest pane that rows were folded into.
     pub newest_pane_end: Option<Micros>,
-    /// Time per stage, for the metrics: the caller's clock is not ours, so these are row counts by stage.
-    pub rows: usize,
 }
 
 /// A time in which data are known to be missing, as one lane told it.
@@ -153,23 +155,25 @@ impl LaneWork {
         let losses = losses.collect();
         let rejects = std::mem::take(&mut self.decoded.rejects);
         let (findings, newest_pane_end) = self.observe(&events)?;
-        Ok(LaneOutput { rows: events.rows(), findings, rejects, coverage, counts, losses, newest_pane_end, events })
+        let key = super::lane_key(&self.lane);
+        Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, newest_pane_end, events })
     }
 
-    /// Takes rows that are events already: an embedder's own batch.
+    /// Takes rows that are events already: an embedder's own batch. Lateness is judged row by row, as for records.
     ///
     /// # Errors
     /// When a stage cannot go on.
-    pub fn process_events(&mut self, events: EventBatch) -> Result<LaneOutput> {
-        let counts =
-            Counts { records: events.rows() as u64, used: events.rows() as u64, events: events.rows() as u64, ..Counts::default() };
+    pub fn process_batch(&mut self, events: EventBatch) -> Result<LaneOutput> {
+        let rows = events.rows() as u64;
+        let (events, late, doubtful) = self.judge_times(events)?;
+        let counts = Counts { records: rows, used: rows, events: rows, late, doubtful, ..Counts::default() };
         self.totals.add(&counts);
-        if events.rows() > 0 {
+        if rows > 0 {
             self.next_offset = Some(events.long(col::OFFSET).value(events.rows() - 1) + 1);
         }
         let (findings, newest_pane_end) = self.observe(&events)?;
         Ok(LaneOutput {
-            rows: events.rows(),
+            key: super::lane_key(&self.lane),
             findings,
             rejects: Vec::new(),
             coverage: Vec::new(),
@@ -178,6 +182,27 @@ impl LaneWork {
             newest_pane_end,
             events,
         })
+    }
+
+    fn judge_times(&mut self, events: EventBatch) -> Result<(EventBatch, u64, u64)> {
+        let times = events.time(col::TIME).values().to_vec();
+        let moments: Vec<_> = times
+            .iter()
+            .map(|time| {
+                self.clock.next_record();
+                self.clock.observe(*time, None)
+            })
+            .collect();
+        let flags = |get: fn(&Moment) -> bool| BooleanArray::from(moments.iter().map(get).collect::<Vec<_>>());
+        let before: TimestampMicrosecondArray = moments.iter().map(|m| m.max_before).collect();
+        let mut columns = events.columns().columns().to_vec();
+        columns[col::LATE.index()] = Arc::new(flags(|m| m.late));
+        columns[col::TIME_DOUBTFUL.index()] = Arc::new(flags(|m| m.doubtful));
+        columns[col::LANE_MAX_BEFORE.index()] = Arc::new(before.with_timezone("UTC"));
+        let batch = RecordBatch::try_new(events.columns().schema(), columns).map_err(palisade_events::Error::from)?;
+        let count = |get: fn(&Moment) -> bool| moments.iter().filter(|m| get(m)).count() as u64;
+        let (late, doubtful) = (count(|m| m.late), count(|m| m.doubtful));
+        Ok((EventBatch::try_new(batch, events.fields().to_vec())?, late, doubtful))
     }
 
     fn observe(&mut self, events: &EventBatch) -> Result<(Vec<(i64, Finding)>, Option<Micros>)> {
@@ -193,7 +218,7 @@ impl LaneWork {
 
     fn fold(&mut self, events: &EventBatch) -> Result<Option<Micros>> {
         let panes = self.rows_by_pane(events);
-        for fold in &mut self.folds {
+        for (_, fold) in &mut self.folds {
             fold.fold(events, &panes)?;
         }
         self.open.extend(panes.iter().map(|(pane, _)| *pane));
@@ -272,7 +297,7 @@ impl LaneWork {
 
     pub(super) fn take_partial(&mut self, detector: usize, pane: Pane) -> Result<Option<RecordBatch>> {
         match self.folds.get_mut(detector) {
-            Some(fold) if self.open.contains(&pane) => fold.take(pane).map_err(Error::Events),
+            Some((_, fold)) if self.open.contains(&pane) => fold.take(pane).map_err(Error::Events),
             _ => Ok(None),
         }
     }
@@ -285,7 +310,7 @@ impl LaneWork {
         self.floor = self.floor.max(frontier);
     }
 
-    pub(super) fn set_folds(&mut self, folds: Vec<Box<dyn LaneFold>>) {
+    pub(super) fn set_folds(&mut self, folds: Vec<(String, Box<dyn LaneFold>)>) {
         self.folds = folds;
     }
 }
@@ -297,7 +322,7 @@ pub(super) struct LaneSnapshot {
     clock: LaneClock,
     decoder: Vec<u8>,
     /// By detector: open panes and their partials as Arrow IPC.
-    partials: Vec<Vec<(Pane, Vec<u8>)>>,
+    partials: Vec<(String, Vec<(Pane, Vec<u8>)>)>,
     open: Vec<Pane>,
     floor: Option<Micros>,
     next_offset: Option<i64>,
@@ -311,10 +336,10 @@ const SNAPSHOT_VERSION: u32 = 1;
 impl LaneWork {
     pub(super) fn snapshot(&self) -> Result<LaneSnapshot> {
         let mut partials = Vec::with_capacity(self.folds.len());
-        for fold in &self.folds {
+        for (uid, fold) in &self.folds {
             let open = fold.snapshot()?;
             let bytes = open.iter().map(|(pane, batch)| Ok((*pane, palisade_events::ipc::to_bytes(batch)?)));
-            partials.push(bytes.collect::<Result<Vec<_>>>()?);
+            partials.push((uid.clone(), bytes.collect::<Result<Vec<_>>>()?));
         }
         Ok(LaneSnapshot {
             version: SNAPSHOT_VERSION,
@@ -329,13 +354,18 @@ impl LaneWork {
         })
     }
 
-    pub(super) fn restore(&mut self, snapshot: LaneSnapshot) -> Result<()> {
-        if snapshot.version != SNAPSHOT_VERSION || snapshot.partials.len() != self.folds.len() {
-            return Err(Error::State(format!("state of lane {} is of another version or configuration", self.lane)));
+    pub(super) fn restore(&mut self, snapshot: LaneSnapshot, how: Restore) -> Result<()> {
+        if snapshot.version != SNAPSHOT_VERSION {
+            return Err(Error::State(format!("state of lane {} is of version {}", self.lane, snapshot.version)));
         }
-        for (fold, partials) in self.folds.iter_mut().zip(&snapshot.partials) {
-            for (pane, bytes) in partials {
-                fold.restore(*pane, &palisade_events::ipc::from_bytes(bytes)?)?;
+        for (uid, partials) in &snapshot.partials {
+            let fold = self.folds.iter_mut().find(|(known, _)| known == uid);
+            match (fold, how) {
+                (Some((_, fold)), _) => restore_fold(fold.as_mut(), partials, how)?,
+                (None, Restore::WhatFits) => {}
+                (None, Restore::Exact) => {
+                    return Err(Error::State(format!("lane {} holds partials of an unknown detector {uid}", self.lane)));
+                }
             }
         }
         self.decoder.restore(&snapshot.decoder)?;
@@ -347,4 +377,14 @@ impl LaneWork {
         self.behind_frontier = snapshot.behind_frontier;
         Ok(())
     }
+}
+
+fn restore_fold(fold: &mut dyn LaneFold, partials: &[(Pane, Vec<u8>)], how: Restore) -> Result<()> {
+    for (pane, bytes) in partials {
+        let restored = palisade_events::ipc::from_bytes(bytes).and_then(|batch| fold.restore(*pane, &batch));
+        if how == Restore::Exact {
+            restored?;
+        }
+    }
+    Ok(())
 }

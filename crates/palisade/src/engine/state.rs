@@ -7,7 +7,7 @@ use palisade_events::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::lane::{LaneSnapshot, LossWindow};
-use super::{Attendance, Engine, LaneKey, Seat};
+use super::{Attendance, Engine, LaneKey, Restore, Seat};
 use crate::error::{Error, Result};
 
 /// What a checkpoint holds of an engine.
@@ -70,7 +70,7 @@ impl Engine {
 }
 
 impl Seat {
-    pub(super) fn restore(&mut self, state: &[u8], detectors: &[Box<dyn Detector>]) -> Result<()> {
+    pub(super) fn restore(&mut self, state: &[u8], detectors: &[Box<dyn Detector>], how: Restore) -> Result<()> {
         let snapshot: SeatSnapshot =
             postcard::from_bytes(state).map_err(|e| Error::State(format!("lane {}: {e}", self.lane)))?;
         // A silent lane stays silent until it is woken, so that panes close where they closed before.
@@ -78,8 +78,8 @@ impl Seat {
         self.losses = snapshot.losses;
         self.newest_pane_end = snapshot.newest_pane_end;
         if let Some(work) = &mut self.work {
-            work.set_folds(detectors.iter().map(|d| d.lane()).collect());
-            work.restore(snapshot.lane)?;
+            work.set_folds(detectors.iter().map(|d| (d.uid().to_owned(), d.lane())).collect());
+            work.restore(snapshot.lane, how)?;
             self.next_offset = work.next_offset();
             self.watermark = work.watermark();
         }

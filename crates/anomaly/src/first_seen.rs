@@ -1,0 +1,439 @@
+//! Values that an entity shows for the first time: an executable, a destination, an API call, a user agent.
+//!
+//! An entity's profile holds the values of a feature that it has shown, and estimates the chance that
+//! the next one is new. From `learning_panes` and `learning_events` on, a new value is a finding if that chance is at
+//! most `unseen_max` and the budget of `false_findings_per_day` allows it. `p_value` is
+//! (values in the pane) · P(new), the union bound on seeing anything new in the pane.
+//!
+//! Stated behaviour. All new values of one entity and feature in a pane are one finding. *Loss*: in a lossy pane new
+//! values are told and not learnt. *Bounds*: an entity with more than `values_max` values varies too much and is not
+//! judged any more ([`FirstSeen::varied`] counts these); beyond `entities_max` profiles, or `values_total_max` values in
+//! all, the entities seen longest ago are forgotten and learn anew.
+
+use std::collections::BTreeMap;
+
+use arrow::array::Array;
+use arrow::record_batch::RecordBatch;
+use hashbrown::HashMap;
+use palisade_events::finding::{Attack, Finding, Severity};
+use palisade_events::schema::AnyColumn;
+use palisade_events::seam::{Detector, LaneFold, Pane, PaneCoverage};
+use palisade_events::time::format_rfc3339;
+use palisade_events::{EventBatch, Result, col};
+use serde::{Deserialize, Serialize};
+
+use self::feature::COLUMNS_MAX;
+use self::ledger::{Budget, Ledger, Spent};
+use self::profile::{Habit, Profile};
+use crate::fixed_hash::FixedHash;
+use crate::report::{Report, brief, span};
+use crate::store::{Slot, Store, from_piece, to_piece};
+use crate::tally::{self, EVIDENCE_MAX, Key, OpenPanes, Rows, Tally};
+use crate::ticks::{Learn, Tick, Ticks};
+
+pub use self::feature::Feature;
+
+mod feature;
+mod ledger;
+mod profile;
+
+const UID: &str = "palisade.anomaly.first_seen";
+
+/// Values that a finding names; it counts the others.
+const NAMED_MAX: usize = 5;
+
+/// Settings of [`FirstSeen`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FirstSeenConfig {
+    /// What is watched.
+    pub features: Vec<Feature>,
+    /// How many findings a day are tolerable when nothing is wrong: those of the steadiest entities come first.
+    pub false_findings_per_day: f64,
+    /// Panes that an entity must have been known for before its new values are findings.
+    pub learning_panes: u64,
+    /// Events that it must have made before.
+    pub learning_events: u64,
+    /// Largest chance of something new at which something new is worth telling.
+    pub unseen_max: f64,
+    /// Longest silence of the whole stream, in panes, that counts towards an entity's age.
+    pub gap_panes_max: u64,
+    /// Values kept of one entity and feature.
+    pub values_max: usize,
+    /// Values kept in all: about 50 bytes each.
+    pub values_total_max: usize,
+    /// Profiles kept.
+    pub entities_max: usize,
+    /// Distinct (feature, entity, value) counted in one pane.
+    pub pane_values_max: usize,
+    /// ATT&CK techniques to state on findings; none unless configured.
+    pub attack: Attack,
+}
+
+impl Default for FirstSeenConfig {
+    fn default() -> Self {
+        Self {
+            features: feature::defaults(),
+            false_findings_per_day: 10.0,
+            learning_panes: 60,
+            learning_events: 20,
+            unseen_max: 0.05,
+            gap_panes_max: 30,
+            values_max: 4_096,
+            values_total_max: 2_000_000,
+            entities_max: 100_000,
+            pane_values_max: 100_000,
+            attack: Attack::default(),
+        }
+    }
+}
+
+/// Finds values that an entity with a settled habit shows for the first time.
+///
+/// ```
+/// use palisade_anomaly::{Feature, FirstSeen, FirstSeenConfig};
+/// use palisade_events::EntityKind;
+/// let dns = Feature::new(EntityKind::Workload, ["dns_query_hostname"]).unwrap();
+/// let detector = FirstSeen::new(FirstSeenConfig { features: vec![dns], ..Default::default() });
+/// assert_eq!(detector.tracked(), 0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct FirstSeen {
+    config: FirstSeenConfig,
+    ticks: Ticks,
+    ledger: Ledger,
+    store: Store<Profile>,
+    counters: Counters,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Counters {
+    /// Values in all profiles.
+    values: u64,
+    varied: u64,
+    evicted: u64,
+    /// New values that the budget kept back.
+    beyond_budget: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Shared {
+    ticks: Ticks,
+    ledger: Ledger,
+    counters: Counters,
+}
+
+impl FirstSeen {
+    /// A detector that has seen nothing. Bounds below one are raised to it.
+    pub fn new(config: FirstSeenConfig) -> Self {
+        let features = config.features.len();
+        Self {
+            config,
+            ticks: Ticks::default(),
+            ledger: Ledger::default(),
+            store: Store::new(features),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Number of profiles.
+    pub fn tracked(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Number of profiles that showed more values than could be kept.
+    pub fn varied(&self) -> u64 {
+        self.counters.varied
+    }
+
+    /// Number of profiles forgotten for want of room.
+    pub fn evicted(&self) -> u64 {
+        self.counters.evicted
+    }
+
+    /// Number of panes with new values that the budget kept back.
+    pub fn beyond_budget(&self) -> u64 {
+        self.counters.beyond_budget
+    }
+
+    fn close_tallies(&mut self, pane: Pane, coverage: PaneCoverage, tallies: BTreeMap<Key, Tally>) -> Vec<Finding> {
+        let tick = self.ticks.advance(pane, coverage, self.config.gap_panes_max);
+        if tick.restarted {
+            self.store.clear();
+            self.counters.values = 0;
+        }
+        let mut findings = Vec::new();
+        let mut tallies = tallies.into_iter().peekable();
+        while let Some((key, tally)) = tallies.next() {
+            let slot = Slot { series: key.series, entity: key.entity };
+            let shown = |value: String, tally| Shown { hash: FixedHash::of_text(&value).finish(), value, tally };
+            let mut values = vec![shown(key.value, tally)];
+            while let Some((key, tally)) =
+                tallies.next_if(|(key, _)| key.series == slot.series && key.entity == slot.entity)
+            {
+                values.push(shown(key.value, tally));
+            }
+            if let Some((habit, new)) = self.judge(pane, tick, &slot, values) {
+                findings.push(self.finding(pane, coverage, slot, habit, new));
+            }
+        }
+        self.evict();
+        findings
+    }
+
+    fn judge(&mut self, pane: Pane, tick: Tick, slot: &Slot, shown: Vec<Shown>) -> Option<(Habit, Vec<Shown>)> {
+        let config = &self.config;
+        let values_max = config.values_max.max(1);
+        if self.store.get_mut(slot).is_none() {
+            if tick.learn == Learn::No {
+                return None;
+            }
+            self.store.insert(slot.clone(), Profile::new(tick.before, pane.start));
+        }
+        let profile = self.store.get_mut(slot)?;
+        profile.seen = pane.start;
+        let age = tick.before - profile.born;
+        let settled = !profile.varied && age >= config.learning_panes && profile.events >= config.learning_events;
+        let before = profile.habit(shown.len());
+        let drawn: Vec<(u64, u64)> = shown.iter().map(|s| (s.hash, s.tally.count)).collect();
+        let new: Vec<Shown> =
+            if settled { shown.into_iter().filter(|s| !profile.knows(s.hash)).collect() } else { Vec::new() };
+        match tick.learn {
+            Learn::Yes => {
+                let (values, varied) = (profile.values(), profile.varied);
+                profile.learn(drawn.into_iter(), values_max);
+                self.counters.values = self.counters.values - values as u64 + profile.values() as u64;
+                self.counters.varied += u64::from(profile.varied && !varied);
+            }
+            Learn::No => new.iter().for_each(|s| profile.tell(s.hash)),
+        }
+        if new.is_empty() || before.unseen > config.unseen_max {
+            return None;
+        }
+        let budget = Budget::per_day(config.false_findings_per_day);
+        match self.ledger.spend(pane.end, ledger::class(before.unseen), budget) {
+            Spent::Within => Some((before, new)),
+            Spent::Beyond => {
+                self.counters.beyond_budget += 1;
+                None
+            }
+        }
+    }
+
+    fn finding(&self, pane: Pane, coverage: PaneCoverage, slot: Slot, habit: Habit, new: Vec<Shown>) -> Finding {
+        let feature = self.config.features.get(usize::from(slot.series)).map(Feature::name).unwrap_or_default();
+        let mut named: Vec<String> = new.iter().take(NAMED_MAX).map(|s| format!("`{}`", s.value)).collect();
+        if new.len() > NAMED_MAX {
+            named.push(format!("{} more", new.len() - NAMED_MAX));
+        }
+        let named = named.join(", ");
+        let unseen = habit.unseen;
+        let many = if new.len() == 1 { "a value" } else { "values" };
+        let mut whole = Tally { count: 0, first: i64::MAX, last: i64::MIN, evidence: Vec::new() };
+        for shown in new {
+            whole.count += shown.tally.count;
+            whole.first = whole.first.min(shown.tally.first);
+            whole.last = whole.last.max(shown.tally.last);
+            whole.evidence.extend(shown.tally.evidence);
+        }
+        whole.evidence.sort_by(|a, b| (a.time, &a.event_uid).cmp(&(b.time, &b.event_uid)));
+        whole.evidence.dedup_by(|a, b| a.event_uid == b.event_uid);
+        whole.evidence.truncate(EVIDENCE_MAX);
+        Report {
+            uid: UID,
+            title: format!("New {feature} for a {}", slot.entity.kind),
+            anchor: format!("{feature} {}", format_rfc3339(pane.end)),
+            severity: if unseen < 0.01 { Severity::Medium } else { Severity::Low },
+            confidence: 1.0 - unseen,
+            count: whole.count,
+            first: whole.first,
+            last: whole.last,
+            explanation: format!(
+                "{} showed {many} of {feature} that it had never shown before: {named}. In {} panes it had shown {} \
+                 values, {} of them only once; the chance that the next one is new was {} (Good–Turing).",
+                slot.entity,
+                habit.panes,
+                habit.distinct,
+                habit.once,
+                brief(unseen),
+            ),
+            observed: named,
+            expected: format!(
+                "one of {} known values, from {} panes of {}",
+                habit.distinct,
+                habit.panes,
+                span(pane.end - pane.start)
+            ),
+            p_value: (unseen * habit.pane_draws as f64).min(1.0),
+            evidence: whole.evidence,
+            attack: self.config.attack.clone(),
+            false_positives: vec!["A new release, a moved service, or a rare but regular task".into()],
+            triage: vec!["Check whether a release explains it, and whether other entities show the same value".into()],
+            references: Vec::new(),
+            entity: slot.entity,
+        }
+        .finding(pane, coverage)
+    }
+
+    fn evict(&mut self) {
+        let surplus = self.store.len().saturating_sub(self.config.entities_max.max(1));
+        let mut removed = match surplus {
+            0 => Vec::new(),
+            surplus => self.store.evict(surplus + self.config.entities_max / 64),
+        };
+        // Sixteenths at a time, since how many values the oldest hold is not known beforehand.
+        while self.counters.values - values_of(&removed) > self.config.values_total_max.max(1) as u64
+            && self.store.len() > 0
+        {
+            removed.extend(self.store.evict((self.store.len() / 16).max(1)));
+        }
+        self.counters.evicted += removed.len() as u64;
+        self.counters.values -= values_of(&removed);
+    }
+}
+
+fn values_of(profiles: &[Profile]) -> u64 {
+    profiles.iter().map(|p| p.values() as u64).sum()
+}
+
+/// A value that an entity showed in a pane.
+struct Shown {
+    value: String,
+    hash: u64,
+    tally: Tally,
+}
+
+impl Detector for FirstSeen {
+    fn uid(&self) -> &str {
+        UID
+    }
+
+    fn lane(&self) -> Box<dyn LaneFold> {
+        Box::new(ValueFold {
+            features: self.config.features.clone(),
+            open: OpenPanes::new(self.config.pane_values_max),
+        })
+    }
+
+    fn close(&mut self, pane: Pane, coverage: PaneCoverage, partials: &[RecordBatch]) -> Result<Vec<Finding>> {
+        Ok(self.close_tallies(pane, coverage, tally::merge(partials, self.config.pane_values_max)?))
+    }
+
+    fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let shared = Shared { ticks: self.ticks, ledger: self.ledger.clone(), counters: self.counters };
+        let mut pieces = vec![("shared".to_owned(), to_piece(UID, &shared)?)];
+        pieces.extend(self.store.pieces(UID)?);
+        Ok(pieces)
+    }
+
+    fn restore(&mut self, pieces: &[(String, Vec<u8>)]) -> Result<()> {
+        let shared: Shared = from_piece(UID, pieces, "shared")?;
+        self.store = Store::restore(UID, self.config.features.len(), pieces)?;
+        Shared { ticks: self.ticks, ledger: self.ledger, counters: self.counters } = shared;
+        Ok(())
+    }
+}
+
+/// Counts the values of one lane.
+struct ValueFold {
+    features: Vec<Feature>,
+    open: OpenPanes,
+}
+
+/// Marks a column without a value in the row.
+const ABSENT: u32 = u32::MAX;
+
+/// A column's values as numbers that are the same for the same value within a batch.
+enum Codes<'b> {
+    Word(palisade_events::batch::WordColumn<'b>),
+    Text(Vec<u32>),
+}
+
+impl<'b> Codes<'b> {
+    /// `None` if no row has a value.
+    fn of(batch: &'b EventBatch, column: AnyColumn) -> Option<Self> {
+        if batch.columns().column(column.index()).null_count() == batch.rows() {
+            return None;
+        }
+        match column {
+            AnyColumn::Word(word) => Some(Self::Word(batch.word(word))),
+            AnyColumn::Text(text) => {
+                let mut known: HashMap<&str, u32, ahash::RandomState> = HashMap::default();
+                let codes = batch.text(text).iter().map(|value| {
+                    value.map_or(ABSENT, |value| {
+                        let next = known.len() as u32;
+                        *known.entry(value).or_insert(next)
+                    })
+                });
+                Some(Self::Text(codes.collect()))
+            }
+            _ => None,
+        }
+    }
+
+    fn code(&self, row: usize) -> u32 {
+        match self {
+            Self::Word(column) => column.code(row).map_or(ABSENT, |code| code as u32),
+            Self::Text(codes) => codes.get(row).copied().unwrap_or(ABSENT),
+        }
+    }
+}
+
+impl LaneFold for ValueFold {
+    fn fold(&mut self, batch: &EventBatch, panes: &[(Pane, Vec<u32>)]) -> Result<()> {
+        let (times, uids) = (batch.time(col::TIME).values(), batch.text(col::EVENT_UID));
+        let mut places: HashMap<[u32; COLUMNS_MAX + 1], usize, ahash::RandomState> = HashMap::default();
+        let mut counted: Vec<(usize, u32, Rows)> = Vec::new();
+        for (series, feature) in self.features.iter().enumerate() {
+            let columns: Vec<Option<Codes<'_>>> = feature.columns().iter().map(|c| Codes::of(batch, *c)).collect();
+            let Some((Some(first), others)) = columns.split_first() else { continue };
+            let entities = batch.entities(feature.entity());
+            if entities.distinct().is_empty() {
+                continue;
+            }
+            for (pane, rows) in panes {
+                places.clear();
+                counted.clear();
+                for &row in rows {
+                    let at = row as usize;
+                    let value = first.code(at);
+                    if value == ABSENT {
+                        continue;
+                    }
+                    let Some(entity) = entities.code(at) else { continue };
+                    let mut key = [ABSENT; COLUMNS_MAX + 1];
+                    key[0] = entity as u32;
+                    key[1] = value;
+                    for (place, column) in key[2..].iter_mut().zip(others) {
+                        *place = column.as_ref().map_or(ABSENT, |column| column.code(at));
+                    }
+                    let place = *places.entry(key).or_insert_with(|| {
+                        counted.push((entity, row, Rows::EMPTY));
+                        counted.len() - 1
+                    });
+                    counted[place].2.add(row, times, uids);
+                }
+                for (entity, row, rows) in &counted {
+                    let value = feature.value(batch, *row as usize);
+                    self.open.add(*pane, series as u16, &entities.distinct()[*entity], &value, rows, batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, pane: Pane) -> Result<Option<RecordBatch>> {
+        self.open.take(pane)
+    }
+
+    fn snapshot(&self) -> Result<Vec<(Pane, RecordBatch)>> {
+        self.open.snapshot()
+    }
+
+    fn restore(&mut self, pane: Pane, partial: &RecordBatch) -> Result<()> {
+        self.open.restore(pane, partial)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! The decoder seam: what a decoder is given, what it gives back, and how every format finishes a row.
+//!
+//! Not here: what any format looks like.
+
+use std::sync::Arc;
+
+use palisade_events::id::LaneHash;
+use palisade_events::time::Micros;
+use palisade_events::{
+    Chunk, Coverage, CoverageKind, EventBuilder, FieldPlan, Lane, LaneClock, RecordMeta, Reject, Result, col,
+};
+
+use crate::mapped::Mapping;
+use crate::redact::{RedactionCounts, Redactor};
+
+/// Reads the records of one lane. A decoder belongs to one lane for its whole life.
+///
+/// Legal order: [`restore`](Self::restore) at most once and first, then [`decode`](Self::decode) with the lane's chunks
+/// in offset order. The same records give the same rows, however they were cut into chunks.
+pub trait Decoder: Send {
+    /// Decodes a chunk's records, in lane order, into `out`, and advances the lane's clock. The chunk's bytes may be
+    /// overwritten.
+    ///
+    /// # Errors
+    /// Only when the decoder cannot go on; bad input becomes a reject.
+    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()>;
+
+    /// Closes what is held, because the lane's input has ended for good, as in a one-shot scan. A lane that may go on, or
+    /// a graceful stop, never calls this: what is held then is part of the state. The events take the position of
+    /// their own last record.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn end(&mut self, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
+        let _ = (clock, out);
+        Ok(())
+    }
+
+    /// Records held in assembly: they are in no bucket of [`Counts`] yet.
+    fn held(&self) -> u64 {
+        0
+    }
+
+    /// What the decoder remembers between chunks, as bytes; empty if nothing.
+    ///
+    /// # Errors
+    /// When state cannot be written.
+    fn snapshot(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    /// Puts back what [`snapshot`](Self::snapshot) gave.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of another version.
+    fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+}
+
+/// What came of some records.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Rows, in lane order.
+    pub events: EventBuilder,
+    /// Inputs that could not be read. A message of many events can leave several, so this may hold more entries than
+    /// [`Counts::rejected`] counts records.
+    pub rejects: Vec<Reject>,
+    /// What the records said about their source's completeness.
+    pub coverage: Vec<Coverage>,
+    /// How many records ended where.
+    pub counts: Counts,
+    /// Secrets replaced, by kind.
+    pub redactions: RedactionCounts,
+}
+
+impl Decoded {
+    /// Starts empty, with the raw fields of `plan`, which must be the plan of the decoder's [`Settings`].
+    pub fn new(plan: Arc<FieldPlan>) -> Self {
+        Self {
+            events: EventBuilder::new(plan),
+            rejects: Vec::new(),
+            coverage: Vec::new(),
+            counts: Counts::default(),
+            redactions: RedactionCounts::default(),
+        }
+    }
+}
+
+/// Where records ended. `records == used + coverage + rejected +` what is newly held in assembly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// Records read, those delivered `again` left out.
+    pub records: u64,
+    /// Records that made events, or structure such as a CSV header. One that makes events and facts counts here.
+    pub used: u64,
+    /// Records that made only coverage facts.
+    pub coverage: u64,
+    /// Records that made nothing but rejects.
+    pub rejected: u64,
+    /// Events made.
+    pub events: u64,
+    /// Secrets replaced.
+    pub redacted: u64,
+    /// Events behind their lane's watermark.
+    pub late: u64,
+    /// Events too far in the future to be believed.
+    pub doubtful: u64,
+}
+
+impl Counts {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.used += other.used;
+        self.coverage += other.coverage;
+        self.rejected += other.rejected;
+        self.events += other.events;
+        self.redacted += other.redacted;
+        self.late += other.late;
+        self.doubtful += other.doubtful;
+    }
+}
+
+/// Bounds on what one record may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longer records are rejected as `too_large`: an audit event is at most 1.5 MiB, the object store's own bound.
+    pub record_bytes_max: usize,
+    /// JSON nested deeper is rejected as `too_deep`: real payloads stay below 30.
+    pub depth_max: usize,
+    /// Raw field values kept per row; a row that has more is marked truncated.
+    pub field_values_max: usize,
+    /// Items kept per list column; a row that has more is marked truncated.
+    pub list_items_max: usize,
+    /// Bytes of the input kept in a reject.
+    pub reject_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            record_bytes_max: 2 << 20,
+            depth_max: 64,
+            field_values_max: 65_536,
+            list_items_max: 1024,
+            reject_bytes_max: 4096,
+        }
+    }
+}
+
+/// What all decoders of one source share.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The source's name in the configuration.
+    pub source: String,
+    /// The cluster that the source belongs to; empty if none is stated.
+    pub cluster: String,
+    /// Seconds east of UTC of times written without a zone.
+    pub zone_offset_secs: i32,
+    /// Bounds.
+    pub limits: Limits,
+    /// The raw fields that loaded rules ask for.
+    pub plan: Arc<FieldPlan>,
+    /// What takes secrets out.
+    pub redactor: Arc<Redactor>,
+}
+
+/// The formats that can be decoded.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// Kubernetes audit events: `audit.k8s.io` `Event` and `EventList`.
+    K8sAudit,
+    /// Falco alerts.
+    Falco,
+    /// Linux audit records as text.
+    Auditd,
+    /// JSON or CSV by a mapping.
+    Mapped(Arc<Mapping>),
+}
+
+impl Format {
+    /// Finds a format by name; a mapped one needs its [`Mapping`] and has no name of its own here.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "k8s_audit" => Self::K8sAudit,
+            "falco" => Self::Falco,
+            "auditd" => Self::Auditd,
+            _ => return None,
+        })
+    }
+
+    /// The format's name, as stored with each event.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::K8sAudit => "k8s_audit",
+            Self::Falco => "falco",
+            Self::Auditd => "auditd",
+            Self::Mapped(_) => "mapped",
+        }
+    }
+}
+
+/// Makes the decoder of a format for one lane.
+pub fn decoder(format: &Format, lane: Arc<Lane>, settings: Arc<Settings>) -> Box<dyn Decoder> {
+    let context = LaneContext::new(lane, settings, format.name());
+    match format {
+        Format::K8sAudit => Box::new(crate::k8s_audit::K8sAudit::new(context)),
+        Format::Falco => Box::new(crate::falco::Falco::new(context)),
+        Format::Auditd => Box::new(crate::auditd::Auditd::new(context)),
+        Format::Mapped(mapping) => Box::new(crate::mapped::Mapped::new(context, Arc::clone(mapping))),
+    }
+}
+
+/// What a decoder knows of its lane, and how it finishes rows, rejects and facts in the one way that all formats share.
+#[derive(Clone, Debug)]
+pub struct LaneContext {
+    lane: Arc<Lane>,
+    settings: Arc<Settings>,
+    format: &'static str,
+    hash: LaneHash,
+}
+
+/// What a format states of an event when its row is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct EventEnd<'e> {
+    /// Index of the event within its message; 0 for a message of one event.
+    pub index: u32,
+    /// Event time.
+    pub time: Micros,
+    /// Event time exactly as the source wrote it; empty if it wrote none.
+    pub time_original: &'e str,
+    /// The original payload, secrets already replaced.
+    pub raw: &'e str,
+    /// Records that made this event.
+    pub records: i32,
+    /// Secrets replaced in it.
+    pub redacted: u32,
+}
+
+impl LaneContext {
+    /// Prepares the context of a lane.
+    pub fn new(lane: Arc<Lane>, settings: Arc<Settings>, format: &'static str) -> Self {
+        let hash = LaneHash::new(&lane);
+        Self { lane, settings, format, hash }
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    /// The source's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The cluster of a record: what its carrier says, else what the configuration says.
+    pub fn cluster<'c>(&'c self, record: &'c RecordMeta) -> &'c str {
+        record.cluster.as_deref().unwrap_or(&self.settings.cluster)
+    }
+
+    /// Counts a record and hands over its text without white space and byte order mark around it. A record that is
+    /// empty, too large or not UTF-8 is rejected and counted, and `None` comes back.
+    pub(crate) fn intake<'c>(&self, out: &mut Decoded, record: &RecordMeta, payload: &'c [u8]) -> Option<&'c str> {
+        out.counts.records += 1;
+        let (reason, detail) = if payload.len() > self.settings.limits.record_bytes_max {
+            ("too_large", format!("{} bytes", payload.len()))
+        } else {
+            match std::str::from_utf8(payload).map(|text| text.trim_start_matches('\u{feff}').trim()) {
+                Ok("") => ("empty", "no payload".to_owned()),
+                Ok(text) => return Some(text),
+                Err(e) => ("not_utf8", format!("byte {} is not UTF-8", e.valid_up_to())),
+            }
+        };
+        self.reject(out, record, reason, detail, payload);
+        out.counts.rejected += 1;
+        None
+    }
+
+    /// Finishes the current row: fills everything that does not depend on the format and ends it. The format's own
+    /// columns, among them `class_uid` and `activity_id`, must be in place; what the event already states, such as
+    /// its cluster, stays.
+    ///
+    /// `record` is the record that completes the event, and `clock.next_record()` was called for it.
+    pub fn end_event(&self, out: &mut Decoded, clock: &mut LaneClock, record: &RecordMeta, end: EventEnd<'_>) {
+        let moment = clock.observe(end.time, record.time);
+        // A time that is not believed dates the row by its carrier, so that it lands where it can be found.
+        let time = if moment.doubtful { record.time.or(moment.max_before).unwrap_or(end.time) } else { end.time };
+        let row = &mut out.events;
+        let uid = self.hash.event_uid(record.offset, end.index);
+        // The id is hex digits, so it is always UTF-8.
+        row.put_text(col::EVENT_UID, std::str::from_utf8(&uid).unwrap_or_default());
+        row.put_time(col::TIME, time);
+        if !end.time_original.is_empty() {
+            row.put_text(col::TIME_ORIGINAL, end.time_original);
+        }
+        row.put_word(col::SOURCE, &self.settings.source);
+        row.put_word(col::FORMAT, self.format);
+        row.put_word(col::ORIGIN, &self.lane.origin);
+        if let Some(partition) = self.lane.partition {
+            row.put_int(col::PARTITION, partition);
+        }
+        row.put_long(col::OFFSET, record.offset);
+        if let Some(line) = record.line {
+            row.put_long(col::LINE, line);
+        }
+        row.put_int(col::MESSAGE_INDEX, i32::try_from(end.index).unwrap_or(i32::MAX));
+        if let Some(time) = record.time {
+            row.put_time(col::BROKER_TIME, time);
+        }
+        let cluster = self.cluster(record);
+        if !cluster.is_empty() {
+            row.put_word(col::CLUSTER_NAME, cluster);
+        }
+        if let Some(max) = moment.max_before {
+            row.put_time(col::LANE_MAX_BEFORE, max);
+        }
+        row.put_flag(col::LATE, moment.late);
+        row.put_flag(col::TIME_DOUBTFUL, moment.doubtful);
+        row.put_int(col::RECORDS, end.records);
+        row.put_int(col::REDACTED, i32::try_from(end.redacted).unwrap_or(i32::MAX));
+        row.put_text(col::RAW, end.raw);
+        row.end_row();
+        out.counts.events += 1;
+        out.counts.late += u64::from(moment.late);
+        if moment.doubtful {
+            out.counts.doubtful += 1;
+            let detail =
+                format!("event time {} lies too far in the future", palisade_events::time::format_rfc3339(end.time));
+            self.cover(out, record, CoverageKind::Future, (time, time), 1, detail);
+        }
+    }
+
+    /// Keeps an input that cannot be read, with a stable `reason` and what exactly was wrong, which must not quote the
+    /// input. Counts nothing: the caller knows in which bucket the record ends.
+    pub fn reject(&self, out: &mut Decoded, record: &RecordMeta, reason: &str, detail: impl Into<String>, raw: &[u8]) {
+        let mut found = RedactionCounts::default();
+        let limits = &self.settings.limits;
+        let kept = self.settings.redactor.remains(raw, limits.reject_bytes_max, limits.depth_max, &mut found);
+        out.counts.redacted += found.total();
+        out.redactions.add(&found);
+        out.rejects.push(Reject {
+            lane: Arc::clone(&self.lane),
+            offset: record.offset,
+            line: record.line,
+            time: record.time,
+            reason: reason.to_owned(),
+            detail: detail.into(),
+            raw: kept,
+        });
+    }
+
+    /// Records a coverage fact that a record tells of. Counts nothing.
+    pub fn cover(
+        &self,
+        out: &mut Decoded,
+        record: &RecordMeta,
+        kind: CoverageKind,
+        window: (Micros, Micros),
+        count: i64,
+        detail: String,
+    ) {
+        out.coverage.push(Coverage {
+            lane: Arc::clone(&self.lane),
+            offset: record.offset,
+            cluster: self.cluster(record).to_owned(),
+            kind,
+            window_start: window.0,
+            window_end: window.1,
+            count,
+            detail,
+        });
+    }
+}
+
+/// A time that the tables can hold and panes can be made of: years 0 to 9999. Others are no times.
+pub(crate) fn in_range(time: Micros) -> Option<Micros> {
+    const YEAR_0: Micros = -62_167_219_200_000_000;
+    const YEAR_10000: Micros = 253_402_300_800_000_000;
+    (YEAR_0..YEAR_10000).contains(&time).then_some(time)
+}
+
+#[cfg(test)]
+mod tests;

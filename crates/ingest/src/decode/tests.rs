@@ -1,0 +1,293 @@
+use std::path::PathBuf;
+
+use palisade_events::{EventBatch, clock::Tolerance};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Paths that public rules ask for, some of them into arrays and bodies.
+const FIELDS: &[&str] = &[
+    "verb",
+    "objectRef.resource",
+    "user.groups",
+    "annotations.authorization.k8s.io/decision",
+    "requestObject.spec.containers.securityContext.privileged",
+    "requestObject.data.password",
+    "output_fields.proc.name",
+    "proc.name",
+    "evt.time",
+    "n",
+    "who",
+];
+
+const MAPPING: &str = r#"
+format = "json"
+time = "t"
+time_format = "unix_ms"
+set.class_uid = 1007
+columns.process_name = "who"
+columns.process_pid = "n"
+"#;
+
+fn settings() -> Settings {
+    Settings {
+        source: "test".into(),
+        cluster: "lab".into(),
+        plan: Arc::new(FieldPlan::new(FIELDS)),
+        ..Settings::default()
+    }
+}
+
+/// Decodes payloads in chunks of `size`, and returns one batch per chunk.
+fn run(format: &Format, payloads: &[Vec<u8>], size: usize) -> (Vec<EventBatch>, Decoded) {
+    let settings = Arc::new(settings());
+    let lane = Arc::new(Lane::channel("test", "unit"));
+    let mut clock = LaneClock::new(Tolerance::default());
+    let mut decoder = decoder(format, Arc::clone(&lane), Arc::clone(&settings));
+    let mut out = Decoded::new(Arc::clone(&settings.plan));
+    let mut batches = Vec::new();
+    for (start, group) in payloads.chunks(size).enumerate() {
+        let mut chunk = Chunk::new(Arc::clone(&lane));
+        for (place, payload) in group.iter().enumerate() {
+            chunk.push(payload, (start * size + place) as i64, None, Some(1_700_000_000_000_000));
+        }
+        decoder.decode(&mut chunk, &mut clock, &mut out).unwrap();
+        batches.push(out.events.finish().unwrap());
+    }
+    assert_eq!(
+        out.counts.records,
+        out.counts.used + out.counts.coverage + out.counts.rejected + decoder.held(),
+        "every record ends in exactly one bucket"
+    );
+    assert_eq!(out.counts.events as usize, batches.iter().map(EventBatch::rows).sum::<usize>());
+    (batches, out)
+}
+
+/// Everything that a batch says of each row: its columns, and its raw fields.
+fn rows(batches: &[EventBatch]) -> Vec<(serde_json::Value, Vec<String>)> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.rows() {
+            let mut columns = batch.row_json(row);
+            columns["raw"] = batch.text(col::RAW).value(row).into();
+            let fields = batch.fields().iter().map(|field| {
+                let values: Vec<_> = field.codes(row).iter().map(|&code| &field.values()[code as usize]).collect();
+                format!("{values:?}")
+            });
+            rows.push((columns, fields.collect()));
+        }
+    }
+    rows
+}
+
+fn lines(folder: &str, ends: &[&str]) -> Option<Vec<Vec<u8>>> {
+    let shared = std::env::var_os("PALISADE_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
+    if !shared.exists() {
+        println!("not run: no shared data");
+        return None;
+    }
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(shared.join("data").join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let mut lines = Vec::new();
+    for file in files.iter().filter(|f| ends.iter().any(|end| f.to_string_lossy().ends_with(end))) {
+        let text = std::fs::read(file).unwrap();
+        lines.extend(text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(<[u8]>::to_vec));
+    }
+    assert!(!lines.is_empty(), "no files in {folder}");
+    Some(lines)
+}
+
+fn reasons(out: &Decoded) -> Vec<&str> {
+    let mut reasons: Vec<&str> = out.rejects.iter().map(|reject| reject.reason.as_str()).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    reasons
+}
+
+#[test]
+fn real_audit_events_are_read_in_any_batching() {
+    for (folder, ends, rejects) in [
+        ("k8s_audit", [".ndjson", ".none"], 0),
+        // One of the files is a document that merely looks like an event.
+        ("k8s_audit/falco_trace_files", [".json", ".none"], 1),
+        ("k8s_audit/crowdsec", [".log", ".none"], 0),
+        ("audit2rbac", [".log", ".none"], 0),
+    ] {
+        let Some(lines) = lines(folder, &ends) else { return };
+        let (whole, out) = run(&Format::K8sAudit, &lines, lines.len());
+        let detail: Vec<_> = out.rejects.iter().map(|r| (&r.reason, &r.detail, &r.raw)).collect();
+        assert_eq!(out.counts.rejected, rejects, "{folder}: {detail:?}");
+        let expected = rows(&whole);
+        for size in [1, 7] {
+            assert_eq!(rows(&run(&Format::K8sAudit, &lines, size).0), expected, "{folder} in chunks of {size}");
+        }
+    }
+}
+
+#[test]
+fn real_falco_alerts_are_read_or_rejected_with_a_reason() {
+    let Some(lines) = lines("falco", &[".ndjson"]) else { return };
+    let (whole, out) = run(&Format::Falco, &lines, lines.len());
+    assert_eq!(reasons(&out), Vec::<&str>::new(), "{:?}", out.rejects);
+    assert!(out.counts.coverage > 10 && out.counts.used > 50, "{:?}", out.counts);
+    for size in [1, 7] {
+        assert_eq!(rows(&run(&Format::Falco, &lines, size).0), rows(&whole));
+    }
+    // Every alert that is kept reads back from what was stored of it, to the same row.
+    let stored: Vec<Vec<u8>> = whole.iter().flat_map(|b| (0..b.rows()).map(|r| b.text(col::RAW).value(r).into())).collect();
+    let again = rows(&run(&Format::Falco, &stored, 7).0);
+    assert_eq!(again.len(), stored.len());
+    for ((_, live), (_, hunted)) in rows(&whole).into_iter().zip(again) {
+        assert_eq!(live, hunted, "raw fields from the stored original");
+    }
+}
+
+#[test]
+fn bad_records_are_rejected_with_their_reason() {
+    let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let large = format!("{{\"auditID\":\"{}\"}}", "x".repeat(3 << 20));
+    for (payload, reason) in [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("{", "not_json"),
+        ("\u{feff}", "empty"),
+        ("{\"a\":1}", "not_an_audit_event"),
+        ("[1,2]", "not_an_audit_event"),
+        ("7", "not_an_audit_event"),
+        ("{\"kind\":\"EventList\",\"items\":[]}", "empty"),
+        ("{\"kind\":\"EventList\",\"items\":[7,{\"items\":[]}]}", "not_an_audit_event"),
+        ("{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"metadata\":{}}", "not_an_audit_event"),
+        (deep.as_str(), "too_deep"),
+        (large.as_str(), "too_large"),
+    ] {
+        let (batches, out) = run(&Format::K8sAudit, &[payload.into()], 1);
+        assert_eq!(reasons(&out), [reason], "{}", &payload[..payload.len().min(60)]);
+        assert_eq!((batches[0].rows(), out.counts.rejected), (0, 1));
+        assert!(out.rejects.iter().all(|reject| reject.raw.len() <= 4096));
+    }
+    let (_, out) = run(&Format::K8sAudit, &[vec![b'{', 0xff]], 1);
+    assert_eq!(reasons(&out), ["not_utf8"]);
+}
+
+#[test]
+fn a_time_from_the_future_is_dated_by_its_carrier_and_told() {
+    let event = br#"{"auditID":"a","verb":"get","stage":"ResponseComplete","stageTimestamp":"2093-01-01T00:00:00Z"}"#;
+    let (batches, out) = run(&Format::K8sAudit, &[event.to_vec()], 1);
+    assert_eq!(batches[0].time(col::TIME).value(0), 1_700_000_000_000_000);
+    assert_eq!(batches[0].text(col::TIME_ORIGINAL).value(0), "2093-01-01T00:00:00Z");
+    assert!(batches[0].flag(col::TIME_DOUBTFUL).value(0));
+    assert_eq!(out.coverage.len(), 1);
+    assert_eq!((out.coverage[0].kind, out.counts.used, out.counts.coverage), (CoverageKind::Future, 1, 0));
+}
+
+#[test]
+fn a_header_names_the_cluster_before_the_configuration_does() {
+    let settings = Arc::new(settings());
+    let lane = Arc::new(Lane::kafka("test", "audit", 3));
+    let mut decoder = decoder(&Format::K8sAudit, Arc::clone(&lane), Arc::clone(&settings));
+    let mut out = Decoded::new(Arc::clone(&settings.plan));
+    let mut chunk = Chunk::new(lane);
+    for offset in 0..3 {
+        chunk.push(br#"{"auditID":"a","stageTimestamp":"2024-01-01T00:00:00Z"}"#, offset, None, None);
+    }
+    chunk.records[1].cluster = Some("west".into());
+    chunk.records[2].again = true;
+    decoder.decode(&mut chunk, &mut LaneClock::new(Tolerance::default()), &mut out).unwrap();
+    let batch = out.events.finish().unwrap();
+    let clusters: Vec<_> = (0..2).map(|row| batch.word(col::CLUSTER_NAME).get(row)).collect();
+    assert_eq!((batch.rows(), clusters, out.counts.records), (2, vec![Some("lab"), Some("west")], 2));
+    assert_eq!((batch.int(col::PARTITION).value(0), batch.long(col::OFFSET).value(1)), (3, 1));
+    assert_ne!(batch.uid(0), batch.uid(1));
+}
+
+fn samples() -> Vec<(Format, &'static str)> {
+    let mapping = Arc::new(Mapping::parse(MAPPING).unwrap());
+    let csv = Arc::new(Mapping::parse("format = \"csv\"\ntime = \"t\"\ntime_format = \"unix_s\"\ncolumns.process_name = \"who\"").unwrap());
+    vec![
+        (Format::K8sAudit, r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"55ff-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods?container=a","verb":"create","user":{"username":"system:serviceaccount:shop:web","groups":["a","b"]},"sourceIPs":["1.2.3.4","10.0.0.1"],"objectRef":{"resource":"pods","namespace":"shop"},"requestObject":{"spec":{"containers":[{"image":"r:5000/a:1@sha256:ff","securityContext":{"privileged":true},"env":[{"name":"DB_PASSWORD","value":"hunter2"}]}]}},"responseStatus":{"code":201},"stageTimestamp":"2024-05-05T16:16:37.663647Z","annotations":{"authorization.k8s.io/decision":"allow"}}"#),
+        (Format::K8sAudit, r#"{"kind":"EventList","items":[{"auditID":"a","stage":"s","stageTimestamp":"2024-05-05T16:16:37Z","n":1e3},{"auditID":"b","timestamp":"x"}, 4]}"#),
+        (Format::Falco, r#"{"hostname":"n1","output":"x <NA>","output_fields":{"container.id":"0123456789ab","evt.time":1709283154832049033,"fd.name":"10.0.0.1:5->[::1]:443","proc.aname[2]":"init","proc.name":null,"user.loginuid":-1},"priority":"Warning","rule":"R","source":"syscall","tags":["t"],"time":"2024-03-01T08:52:34.832049033Z"}"#),
+        (Format::Falco, r#"{"output_fields":{"n_drops":"922"},"priority":"Debug","rule":"Falco internal: syscall event drop","time":"2023-03-03T03:03:03.000000003Z"}"#),
+        (Format::Mapped(mapping), r#"{"t":1714925797663,"who":"bash","n":12,"x":{"y":[[],{"z":"\u00e9\ud83d\ude00"}]}}"#),
+        (Format::Mapped(csv), "who,t\nbash,\"17\"\"\"\n,1714925797.5"),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Damaged input becomes rows or rejects, never a panic, and each record still ends in one bucket.
+    #[test]
+    fn damaged_records_never_panic(
+        which in 0usize..6,
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0usize..9), 0..6),
+        cut in any::<prop::sample::Index>(),
+        truncate in any::<bool>(),
+    ) {
+        let (format, text) = &samples()[which];
+        let mut bytes = text.as_bytes().to_vec();
+        for (place, byte, kind) in cuts {
+            let at = place.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => { bytes.remove(at); }
+                3 => bytes.insert(at, b"{}[]\",:\\"[usize::from(byte) % 8]),
+                4 => bytes[at] = b"{}[]\",:\\"[usize::from(byte) % 8],
+                5 => bytes.splice(at..at, *b"9223372036854775808").for_each(drop),
+                6 => bytes.splice(at..at, *b"<redacted:jwt>").for_each(drop),
+                7 => bytes.splice(at..at, *b"null").for_each(drop),
+                _ => bytes.splice(at..at, *b"\\u0041").for_each(drop),
+            }
+            prop_assume!(!bytes.is_empty());
+        }
+        if truncate {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let lines: Vec<Vec<u8>> = bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+        let (whole, _) = run(format, &lines, lines.len());
+        let (ones, _) = run(format, &lines, 1);
+        prop_assert_eq!(rows(&whole), rows(&ones));
+    }
+
+    #[test]
+    fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), which in 0usize..6) {
+        run(&samples()[which].0, &[bytes], 1);
+    }
+}
+
+/// Prints how many audit events a second one core decodes. Run with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn audit_decoding_speed() {
+    let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"cd7742f3-6ded-467d-af75-c1a8e333ebd0","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/configmaps/web-leader?timeout=32s","verb":"update","user":{"username":"system:serviceaccount:shop:web","uid":"5760272d-4bf9-483b-a6c7-ceebcb04f487","groups":["system:serviceaccounts","system:serviceaccounts:shop","system:authenticated"]},"sourceIPs":["172.31.16.64"],"userAgent":"web/v1.15.10 (linux/amd64) kubernetes/059c666/leader-election","objectRef":{"resource":"configmaps","namespace":"shop","name":"web-leader","uid":"7b0f1a88-9c7a-4f60-9e0d-1f2c3d4e5f60","apiVersion":"v1","resourceVersion":"123456"},"responseStatus":{"metadata":{},"code":200},"requestObject":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"web-leader","namespace":"shop","uid":"7b0f1a88-9c7a-4f60-9e0d-1f2c3d4e5f60","resourceVersion":"123456","creationTimestamp":"2024-04-05T16:16:37Z","annotations":{"control-plane.alpha.kubernetes.io/leader":"{\"holderIdentity\":\"web-7d4b9c6d5f-x2v9k\",\"leaseDurationSeconds\":15}"}}},"requestReceivedTimestamp":"2024-05-05T16:16:37.655912Z","stageTimestamp":"2024-05-05T16:16:37.663647Z","annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by RoleBinding \"web/shop\" of Role \"web\" to ServiceAccount \"web/shop\""}}"#;
+    let lane = Arc::new(Lane::channel("test", "unit"));
+    let count = 2000;
+    for (name, redactor, fields) in
+        [("redaction on", Redactor::default(), FIELDS), ("no fields", Redactor::default(), &[]), ("redaction off", Redactor::off(), FIELDS)]
+    {
+        let plan = Arc::new(FieldPlan::new(fields));
+        let settings = Arc::new(Settings { redactor: Arc::new(redactor), plan: Arc::clone(&plan), ..settings() });
+        let mut decoder = decoder(&Format::K8sAudit, Arc::clone(&lane), settings);
+        let mut clock = LaneClock::new(Tolerance::default());
+        let mut out = Decoded::new(plan);
+        let mut chunk = Chunk::new(Arc::clone(&lane));
+        for offset in 0..count {
+            chunk.push(event.as_bytes(), offset, None, None);
+        }
+        let rounds = 50;
+        let mut best = f64::MAX;
+        for _ in 0..rounds {
+            #[allow(clippy::disallowed_methods)]
+            let start = std::time::Instant::now();
+            decoder.decode(&mut chunk, &mut clock, &mut out).unwrap();
+            let batch = out.events.finish().unwrap();
+            best = best.min(start.elapsed().as_secs_f64());
+            assert_eq!(batch.rows() as i64, count);
+        }
+        let rate = count as f64 / best;
+        println!("{name}: {} bytes, {:.0} events/s, {:.0} MB/s, {:.2} us", event.len(), rate, rate * event.len() as f64 / 1e6, 1e6 / rate);
+    }
+}

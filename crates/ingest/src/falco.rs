@@ -1,0 +1,465 @@
+//! Falco alerts, one JSON object a message, from Falco itself or through falcosidekick.
+//!
+//! Falco's reports about itself share the stream: they become coverage facts, not events.
+
+use std::borrow::Cow;
+
+use palisade_events::entity::workload_of_pod;
+use palisade_events::fields::FieldRef;
+use palisade_events::schema::{Int, Long, Text, Word};
+use palisade_events::time::{Micros, SECOND, parse_rfc3339};
+use palisade_events::{Chunk, CoverageKind, EventBuilder, LaneClock, RecordMeta, Result, col};
+
+use crate::decode::{Decoded, Decoder, EventEnd, LaneContext, in_range};
+use crate::image::Image;
+use crate::json::{Columns, Parser, Value, Walk};
+use crate::redact::RedactionCounts;
+
+/// OCSF detection finding: another detector's verdict.
+const CLASS_DETECTION: i32 = 2004;
+
+/// Ancestors kept of a process; Falco's own rules name at most a handful.
+const ANCESTORS_MAX: usize = 32;
+
+/// Characters of Falco's own sentence kept in a coverage fact.
+const DETAIL_CHARS_MAX: usize = 512;
+
+/// Decodes Falco alerts.
+#[derive(Debug)]
+pub struct Falco {
+    context: LaneContext,
+    parser: Parser,
+}
+
+impl Falco {
+    /// Makes the decoder of one lane.
+    pub fn new(context: LaneContext) -> Self {
+        Self { context, parser: Parser::default() }
+    }
+
+    fn record(
+        &mut self,
+        record: &RecordMeta,
+        text: &str,
+        clock: &mut LaneClock,
+        out: &mut Decoded,
+    ) -> std::result::Result<Seen, (&'static str, String)> {
+        let Self { context, parser } = self;
+        let limits = &context.settings().limits;
+        let mut found = RedactionCounts::default();
+        let redacted = context.settings().redactor.json(text, limits.depth_max, &mut found);
+        let raw = redacted.as_deref().unwrap_or(text);
+        let read = parser.parse(raw.as_bytes(), limits.depth_max, |root| {
+            let tree = context.settings().plan.tree();
+            let mut walk = Walk::new(tree, limits.field_values_max);
+            let mut alert = Alert { list_items_max: limits.list_items_max, ..Alert::default() };
+            walk.value(root, Some(Place::Root), tree.root(), &mut alert, &mut out.events);
+            // Rules name Falco's fields without the object that holds them.
+            if let Some(fields) = root.get("output_fields").filter(|fields| fields.is_object()) {
+                walk.value(fields, None, tree.root(), &mut alert, &mut out.events);
+            }
+            let Some(rule) = alert.rule.filter(|_| alert.is_alert) else {
+                out.events.abandon_row();
+                return Err(("not_a_falco_alert", "no rule with a priority, output or output_fields".to_owned()));
+            };
+            let Some((time, original)) = alert.time(record) else {
+                out.events.abandon_row();
+                return Err(("missing_time", "no readable time in the alert or its carrier".to_owned()));
+            };
+            out.counts.redacted += found.total();
+            out.redactions.add(&found);
+            if alert.source == Some("internal") || rule.starts_with("Falco internal:") {
+                out.events.abandon_row();
+                let (kind, count) = match rule {
+                    "Falco internal: syscall event drop" => (CoverageKind::Lost, alert.drops.unwrap_or(-1)),
+                    _ => (CoverageKind::Health, -1),
+                };
+                let said: String = alert.output.unwrap_or_default().chars().take(DETAIL_CHARS_MAX).collect();
+                let detail = [alert.host.unwrap_or_default(), rule, &said];
+                let detail: Vec<&str> = detail.into_iter().filter(|part| !part.is_empty()).collect();
+                context.cover(out, record, kind, (time, time), count, detail.join(": "));
+                return Ok(Seen::Fact);
+            }
+            alert.finish(&mut out.events, walk.is_cut());
+            let end = EventEnd {
+                index: 0,
+                time,
+                time_original: &original,
+                raw,
+                records: 1,
+                redacted: u32::try_from(found.total()).unwrap_or(u32::MAX),
+            };
+            context.end_event(out, clock, record, end);
+            Ok(Seen::Event)
+        });
+        match read {
+            Ok(read) => read,
+            Err(fault) => Err((fault.reason(), fault.detail())),
+        }
+    }
+}
+
+impl Decoder for Falco {
+    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
+        for record in chunk.records.iter().filter(|record| !record.again) {
+            clock.next_record();
+            let Some(text) = self.context.intake(out, record, chunk.payload(record)) else { continue };
+            match self.record(record, text, clock, out) {
+                Ok(Seen::Event) => out.counts.used += 1,
+                Ok(Seen::Fact) => out.counts.coverage += 1,
+                Err((reason, detail)) => {
+                    self.context.reject(out, record, reason, detail, text.as_bytes());
+                    out.counts.rejected += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Seen {
+    Event,
+    Fact,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Root,
+    Time,
+    Fields,
+}
+
+/// What the walk noticed and later columns depend on.
+#[derive(Default)]
+struct Alert<'i> {
+    list_items_max: usize,
+    is_alert: bool,
+    cut: bool,
+    rule: Option<&'i str>,
+    source: Option<&'i str>,
+    output: Option<&'i str>,
+    host: Option<&'i str>,
+    fields_host: Option<&'i str>,
+    time: Option<&'i str>,
+    seconds: Option<i64>,
+    nanos: Option<i64>,
+    evt_time: Option<i64>,
+    drops: Option<i64>,
+    container: Option<&'i str>,
+    container_name: Option<&'i str>,
+    image: Option<&'i str>,
+    repository: Option<&'i str>,
+    tag: Option<&'i str>,
+    digest: Option<&'i str>,
+    pod: Option<&'i str>,
+    workload: Option<&'i str>,
+    user: Option<Cow<'i, str>>,
+    uid: Option<Cow<'i, str>>,
+    fd_name: Option<&'i str>,
+    path: Option<&'i str>,
+    evt_type: Option<&'i str>,
+    verb: Option<&'i str>,
+    target: Option<&'i str>,
+    target_name: Option<&'i str>,
+    /// By distance from the process.
+    ancestors: Vec<(u32, &'i str)>,
+}
+
+impl<'i> Columns<'i> for Alert<'i> {
+    type Place = Place;
+
+    fn key(&mut self, place: Place, key: &'i str, value: Value<'_, 'i>, row: &mut EventBuilder) -> Option<Place> {
+        match place {
+            Place::Root => return self.root_key(key, value, row),
+            Place::Time => match key {
+                "seconds" => self.seconds = value.int(),
+                "nanos" => self.nanos = value.int(),
+                _ => {}
+            },
+            Place::Fields => self.field(key, value, row),
+        }
+        None
+    }
+}
+
+impl<'i> Alert<'i> {
+    fn root_key(&mut self, key: &'i str, value: Value<'_, 'i>, row: &mut EventBuilder) -> Option<Place> {
+        match key {
+            "rule" => self.rule = present(value),
+            "source" => self.source = present(value),
+            "hostname" => self.host = present(value),
+            "uuid" => put_text(row, col::METADATA_UID, value),
+            "output" => {
+                self.is_alert = true;
+                self.output = present(value);
+            }
+            "message" => put_text(row, col::MESSAGE, value),
+            "priority" => {
+                self.is_alert = true;
+                if let Some(severity) = severity(value) {
+                    row.put_int(col::SEVERITY_ID, severity);
+                }
+            }
+            "tags" => {
+                row.put_words(col::METADATA_LABELS, value.items().filter_map(Value::text).take(self.list_items_max));
+                self.cut |= value.items().nth(self.list_items_max).is_some();
+            }
+            "time" => {
+                self.time = present(value);
+                return Some(Place::Time);
+            }
+            "output_fields" => {
+                self.is_alert = true;
+                return Some(Place::Fields);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn field(&mut self, key: &'i str, value: Value<'_, 'i>, row: &mut EventBuilder) {
+        let word = |row: &mut EventBuilder, column: Word| {
+            if let Some(word) = spelled(value) {
+                row.put_word(column, &word);
+            }
+        };
+        match key {
+            "evt.time" | "evt.time.iso8601" => self.evt_time = self.evt_time.or(value.int()),
+            "evt.type" => self.evt_type = present(value),
+            "evt.hostname" => self.fields_host = present(value),
+            "n_drops" => self.drops = value.int(),
+            "proc.name" => word(row, col::PROCESS_NAME),
+            "proc.cmdline" => put_text(row, col::PROCESS_CMD_LINE, value),
+            "proc.exepath" => word(row, col::PROCESS_FILE_PATH),
+            "proc.pid" => put_long(row, col::PROCESS_PID, value),
+            "proc.cwd" => word(row, col::PROCESS_CWD),
+            "proc.pname" => word(row, col::PARENT_PROCESS_NAME),
+            "proc.ppid" => put_long(row, col::PARENT_PROCESS_PID, value),
+            "proc.pcmdline" => put_text(row, col::PARENT_PROCESS_CMD_LINE, value),
+            "proc.pexepath" => word(row, col::PARENT_PROCESS_FILE_PATH),
+            "user.name" => self.user = spelled(value),
+            "user.uid" => self.uid = spelled(value),
+            "user.loginuid" => {
+                if let Some(uid) = spelled(value).filter(|uid| !matches!(uid.as_ref(), "-1" | "4294967295")) {
+                    row.put_word(col::ACTOR_LOGIN_UID, &uid);
+                }
+            }
+            "container.id" => self.container = present(value),
+            "container.name" => self.container_name = present(value),
+            "container.image" => self.image = present(value),
+            "container.image.repository" => self.repository = present(value),
+            "container.image.tag" => self.tag = present(value),
+            "container.image.digest" => self.digest = present(value),
+            "k8s.ns.name" | "k8smeta.ns.name" | "ka.target.namespace" => word(row, col::NAMESPACE_NAME),
+            "k8s.pod.name" | "k8smeta.pod.name" => self.pod = self.pod.or(present(value)),
+            "k8s.deployment.name" | "k8smeta.deployment.name" => self.workload = self.workload.or(present(value)),
+            "fd.name" => self.fd_name = present(value),
+            "fs.path.name" | "evt.arg.path" => self.path = self.path.or(present(value)),
+            "fd.cip" => word(row, col::SRC_ENDPOINT_IP),
+            "fd.cport" => put_port(row, col::SRC_ENDPOINT_PORT, value),
+            "fd.sip" => word(row, col::DST_ENDPOINT_IP),
+            "fd.sport" => put_port(row, col::DST_ENDPOINT_PORT, value),
+            "fd.l4proto" => word(row, col::CONNECTION_PROTOCOL),
+            "ka.auditid" => put_text(row, col::METADATA_CORRELATION_UID, value),
+            "ka.user.name" => self.user = spelled(value).or(self.user.take()),
+            "ka.verb" => self.verb = present(value),
+            "ka.uri" => put_text(row, col::HTTP_URL_PATH, value),
+            "ka.useragent" => word(row, col::HTTP_USER_AGENT),
+            "ka.target.resource" => self.target = present(value),
+            "ka.target.subresource" => word(row, col::RESOURCE_SUBRESOURCE),
+            "ka.target.name" => self.target_name = present(value),
+            "ka.auth.decision" => word(row, col::AUTHORIZATION_DECISION),
+            "ka.auth.reason" => word(row, col::AUTHORIZATION_REASON),
+            "ka.response.code" => put_port(row, col::API_RESPONSE_CODE, value),
+            "ka.req.pod.containers.image" => self.image = present(value),
+            _ => self.ancestor(key, value),
+        }
+    }
+
+    fn ancestor(&mut self, key: &'i str, value: Value<'_, 'i>) {
+        let distance = key.strip_prefix("proc.aname[").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
+        // 0 is the process itself, 1 its parent: both have columns of their own.
+        if let (Some(distance @ 2..), Some(name)) = (distance, present(value)) {
+            if self.ancestors.len() < ANCESTORS_MAX {
+                self.ancestors.push((distance, name));
+            } else {
+                self.cut = true;
+            }
+        }
+    }
+
+    fn time(&self, record: &RecordMeta) -> Option<(Micros, Cow<'i, str>)> {
+        if let Some(time) = self.time.and_then(parse_rfc3339) {
+            return Some((time, self.time.unwrap_or_default().into()));
+        }
+        if let Some(seconds) = self.seconds {
+            let nanos = self.nanos.unwrap_or(0);
+            let time = seconds.checked_mul(SECOND)?.checked_add(nanos / 1000).and_then(in_range)?;
+            return Some((time, format!("{seconds}.{nanos:09}").into()));
+        }
+        // Nanoseconds since the epoch; a number too small to be that is some other clock's.
+        if let Some(nanos) = self.evt_time.filter(|&nanos| nanos > 100_000_000_000_000_000) {
+            return Some((nanos / 1000, nanos.to_string().into()));
+        }
+        Some((record.time.and_then(in_range)?, self.time.unwrap_or_default().into()))
+    }
+
+    /// Fills what several fields decide together.
+    fn finish(mut self, row: &mut EventBuilder, fields_cut: bool) {
+        row.put_int(col::CLASS_UID, CLASS_DETECTION);
+        row.put_int(col::ACTIVITY_ID, 1);
+        row.put_word(col::METADATA_PRODUCT_NAME, "falco");
+        let operation = self.verb.or(self.evt_type);
+        let words = [
+            (col::FINDING_INFO_TITLE, self.rule),
+            (col::METADATA_LOG_NAME, self.source),
+            (col::DEVICE_HOSTNAME, self.host.or(self.fields_host)),
+            (col::SYSCALL, self.evt_type.filter(|_| self.verb.is_none())),
+            (col::API_OPERATION, operation),
+            (col::RESOURCE_TYPE, self.target),
+            (col::ACTOR_USER_NAME, self.user.as_deref()),
+            (col::ACTOR_USER_UID, self.uid.as_deref()),
+        ];
+        for (column, word) in words {
+            if let Some(word) = word {
+                row.put_word(column, word);
+            }
+        }
+        // Alerts about API requests have a user, but no process.
+        if self.target.is_none() {
+            if let Some(user) = &self.user {
+                row.put_word(col::PROCESS_USER_NAME, user);
+            }
+            if let Some(uid) = &self.uid {
+                row.put_word(col::PROCESS_USER_UID, uid);
+            }
+        }
+        if let Some(output) = self.output {
+            row.put_text(col::MESSAGE, output);
+        }
+        if let Some(name) = self.target_name {
+            row.put_text(col::RESOURCE_NAME, name);
+        }
+        let pod = self.pod.or(self.target_name.filter(|_| self.target == Some("pods")));
+        if let Some(pod) = pod {
+            row.put_word(col::POD_NAME, pod);
+        }
+        if let Some(workload) = self.workload.or(pod.map(workload_of_pod)) {
+            row.put_word(col::WORKLOAD_NAME, workload);
+        }
+        self.put_container(row);
+        self.put_file(row);
+        if !self.ancestors.is_empty() {
+            self.ancestors.sort_by_key(|(distance, _)| *distance);
+            row.put_words(col::PROCESS_ANCESTORS, self.ancestors.iter().map(|(_, name)| *name));
+        }
+        if self.cut || fields_cut {
+            row.put_flag(col::TRUNCATED, true);
+        }
+    }
+
+    fn put_container(&self, row: &mut EventBuilder) {
+        if self.container != Some("host") {
+            if let Some(id) = self.container {
+                row.put_word(col::CONTAINER_UID, id);
+                let short = id.get(..12).unwrap_or(id);
+                if short.len() == 12 && short.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    row.put_word(col::CONTAINER_UID_SHORT, short);
+                }
+            }
+            if let Some(name) = self.container_name {
+                row.put_word(col::CONTAINER_NAME, name);
+            }
+        }
+        if let Some(name) = self.repository {
+            Image { name, tag: self.tag, digest: self.digest }.put(row);
+        } else if let Some(image) = self.image {
+            Image::parse(image).put(row);
+        }
+    }
+
+    fn put_file(&self, row: &mut EventBuilder) {
+        let connection = self.fd_name.and_then(|name| name.split_once("->"));
+        if let Some((client, server)) = connection
+            && let (Some(client), Some(server)) = (endpoint(client), endpoint(server))
+        {
+            row.put_word(col::SRC_ENDPOINT_IP, client.0);
+            row.put_int(col::SRC_ENDPOINT_PORT, i32::from(client.1));
+            row.put_word(col::DST_ENDPOINT_IP, server.0);
+            row.put_int(col::DST_ENDPOINT_PORT, i32::from(server.1));
+            return;
+        }
+        if let Some(path) = self.fd_name.filter(|name| name.starts_with('/')).or(self.path) {
+            row.put_text(col::FILE_PATH, path);
+        }
+    }
+}
+
+/// `address:port`; an IPv6 address holds colons itself.
+fn endpoint(text: &str) -> Option<(&str, u16)> {
+    let (address, port) = text.rsplit_once(':')?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    Some((address, port.parse().ok()?)).filter(|_| !address.is_empty())
+}
+
+/// Names as Falco writes them, or the numbers of its own enumeration.
+fn severity(value: Value<'_, '_>) -> Option<i32> {
+    let number = match value.str() {
+        Some(name) => match name.to_ascii_lowercase().as_str() {
+            "emergency" => 0,
+            "alert" => 1,
+            "critical" => 2,
+            "error" => 3,
+            "warning" => 4,
+            "notice" => 5,
+            "informational" | "info" => 6,
+            "debug" => 7,
+            _ => return None,
+        },
+        None => value.int()?,
+    };
+    Some(match number {
+        0 => 6,
+        1 | 2 => 5,
+        3 => 4,
+        4 => 3,
+        5 => 2,
+        6 | 7 => 1,
+        _ => return None,
+    })
+}
+
+/// Text that says something: Falco writes `<NA>` where it knows nothing.
+fn present<'i>(value: Value<'_, 'i>) -> Option<&'i str> {
+    value.text().filter(|text| *text != "<NA>")
+}
+
+fn spelled<'i>(value: Value<'_, 'i>) -> Option<Cow<'i, str>> {
+    match value.scalar() {
+        FieldRef::Str(_) => present(value).map(Cow::Borrowed),
+        FieldRef::Int(n) => Some(n.to_string().into()),
+        FieldRef::UInt(n) => Some(n.to_string().into()),
+        _ => None,
+    }
+}
+
+fn put_text(row: &mut EventBuilder, column: Text, value: Value<'_, '_>) {
+    if let Some(text) = present(value) {
+        row.put_text(column, text);
+    }
+}
+
+fn put_long(row: &mut EventBuilder, column: Long, value: Value<'_, '_>) {
+    if let Some(number) = value.int() {
+        row.put_long(column, number);
+    }
+}
+
+fn put_port(row: &mut EventBuilder, column: Int, value: Value<'_, '_>) {
+    if let Some(number) = value.int().and_then(|n| i32::try_from(n).ok()) {
+        row.put_int(column, number);
+    }
+}
+
+#[cfg(test)]
+mod tests;

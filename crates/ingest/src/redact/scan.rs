@@ -1,0 +1,182 @@
+//! The one scan that clean payloads cost: which bytes could be the sign of a secret.
+//!
+//! It may suspect too much, never too little: what it calls clean is not looked at again.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
+/// What finding a needle means.
+#[derive(Clone, Copy, Debug)]
+enum Sign {
+    /// Look closely at once.
+    Certain,
+    /// Look closely if what follows fits.
+    If(fn(&[u8], usize) -> bool),
+    /// The document may hold a Kubernetes Secret; matters together with [`Sign::Data`].
+    Secret,
+    /// The document holds a map of values; matters together with [`Sign::Secret`].
+    Data,
+}
+
+/// Lower-case needles. A check is given the bytes and the place after the needle.
+const SIGNS: &[(&str, Sign)] = &[
+    ("private key", Sign::Certain),
+    ("eyj", Sign::If(is_jwt)),
+    ("ghp_", Sign::Certain),
+    ("gho_", Sign::Certain),
+    ("ghu_", Sign::Certain),
+    ("ghs_", Sign::Certain),
+    ("ghr_", Sign::Certain),
+    ("github_pat_", Sign::Certain),
+    ("xox", Sign::If(|bytes, at| bytes.get(at + 1) == Some(&b'-'))),
+    ("akia", Sign::If(is_aws_key)),
+    ("asia", Sign::If(is_aws_key)),
+    ("aws_secret", Sign::Certain),
+    ("aws-secret", Sign::Certain),
+    ("awssecret", Sign::Certain),
+    ("secret_access_key", Sign::Certain),
+    ("secretaccesskey", Sign::Certain),
+    ("authorization", Sign::If(is_assigned)),
+    ("bearer", Sign::If(|bytes, at| bytes.get(at).is_some_and(|b| b.is_ascii_whitespace() || *b == b'\\'))),
+    ("://", Sign::If(has_userinfo)),
+    (":\\/", Sign::Certain),
+    ("password", Sign::Certain),
+    ("passwd", Sign::Certain),
+    ("passphrase", Sign::Certain),
+    ("mysql", Sign::If(|bytes, at| has_option(bytes, at, b"-p"))),
+    ("mariadb", Sign::If(|bytes, at| has_option(bytes, at, b"-p"))),
+    ("sshpass", Sign::Certain),
+    ("curl ", Sign::If(|bytes, at| has_option(bytes, at, b"u"))),
+    ("token", Sign::If(is_assigned)),
+    ("api_key", Sign::Certain),
+    ("apikey", Sign::Certain),
+    ("api-key", Sign::Certain),
+    ("client_secret", Sign::Certain),
+    ("clientsecret", Sign::Certain),
+    ("client-secret", Sign::Certain),
+    ("secret\",\"value\"", Sign::Certain),
+    ("key\",\"value\"", Sign::Certain),
+    ("\\u00", Sign::If(is_needless_escape)),
+    ("\"secret", Sign::Secret),
+    ("\"data\"", Sign::Data),
+    ("\"data\\", Sign::Data),
+    ("\"stringdata", Sign::Data),
+    ("\"binarydata", Sign::Data),
+    ("/data", Sign::Data),
+    ("/stringdata", Sign::Data),
+];
+
+static NEEDLES: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(SIGNS.iter().map(|(needle, _)| needle))
+        .expect("constant needles")
+});
+
+/// Whether a JSON text could hold a secret.
+pub(super) fn is_suspicious(bytes: &[u8]) -> bool {
+    let (mut secret, mut data) = (false, false);
+    for found in NEEDLES.find_iter(bytes) {
+        match SIGNS[found.pattern().as_usize()].1 {
+            Sign::Certain => return true,
+            Sign::If(fits) if fits(bytes, found.end()) => return true,
+            Sign::If(_) => {}
+            Sign::Secret => secret = true,
+            Sign::Data => data = true,
+        }
+        if secret && data {
+            return true;
+        }
+    }
+    false
+}
+
+/// Where the first map of values starts in a text that is no JSON: past the key's colon.
+pub(super) fn data_key(bytes: &[u8]) -> Option<usize> {
+    static KEYS: LazyLock<regex::bytes::Regex> = LazyLock::new(|| {
+        regex::bytes::Regex::new(
+            r#"(?i)"(?:data|stringdata|binarydata)\\*"\s*:|/(?:data|stringdata)[^"]*","value"\s*:"#,
+        )
+        .expect("constant expression")
+    });
+    KEYS.find(bytes).map(|found| found.end())
+}
+
+/// Replaces escapes of printable characters, which no ordinary writer makes, in a text that could not be parsed.
+pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\u00") {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\\u00") {
+        out.push_str(&rest[..at]);
+        let code = rest.get(at + 4..at + 6).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code.filter(|c| (b' '..0x7f).contains(c)) {
+            Some(code) => {
+                out.push(char::from(code));
+                rest = &rest[at + 6..];
+            }
+            None => {
+                out.push_str("\\u00");
+                rest = &rest[at + 4..];
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// The needle is folded to lower case, the key is not; and a token goes on with a second part.
+fn is_jwt(bytes: &[u8], end: usize) -> bool {
+    let rest = &bytes[end..];
+    let part = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')).count();
+    bytes[..end].ends_with(b"eyJ") && part >= 5 && rest.get(part) == Some(&b'.')
+}
+
+fn is_aws_key(bytes: &[u8], end: usize) -> bool {
+    bytes[end - 4].is_ascii_uppercase()
+        && bytes[end..].iter().take(16).filter(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count() == 16
+}
+
+/// After a word such as `token`: an equals sign, the end of an option, or a key whose value is text.
+fn is_assigned(bytes: &[u8], end: usize) -> bool {
+    let mut rest = bytes[end..].iter().copied().skip_while(|b| matches!(b, b'"' | b'\'' | b'\\' | b' '));
+    match rest.next() {
+        Some(b'=') => true,
+        Some(b':') => {
+            rest.find(|b| !b.is_ascii_whitespace()).is_none_or(|b| !matches!(b, b't' | b'f' | b'n' | b'{' | b'['))
+        }
+        // A member of an array, as in ["--token","…"], or a name beside its value.
+        Some(b',') => true,
+        _ => matches!(bytes.get(end), Some(b' ' | b'&')),
+    }
+}
+
+fn has_userinfo(bytes: &[u8], end: usize) -> bool {
+    let part = bytes[end..].iter().take(512).take_while(|b| !matches!(b, b'/' | b'"' | b' ' | b'\n'));
+    part.clone().any(|b| *b == b'@') || part.clone().any(|b| *b == b'\\')
+}
+
+fn has_option(bytes: &[u8], end: usize, option: &[u8]) -> bool {
+    let near = &bytes[end..bytes.len().min(end + 1100)];
+    near.windows(option.len() + 1).any(|w| {
+        if option == b"u" {
+            w[1] == b'u' && (w[0] == b'-' || w[0].is_ascii_alphabetic())
+        } else {
+            &w[1..] == option && !w[0].is_ascii_alphanumeric()
+        }
+    })
+}
+
+/// Escapes of printable characters hide needles from the scan; Go's writers make only those of `&`, `<`, `>`.
+fn is_needless_escape(bytes: &[u8], end: usize) -> bool {
+    let code = bytes
+        .get(end..end + 2)
+        .and_then(|hex| std::str::from_utf8(hex).ok())
+        .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+    code.is_some_and(|code| (b' '..0x7f).contains(&code) && !matches!(code, b'&' | b'<' | b'>' | b'\'' | b'"'))
+}

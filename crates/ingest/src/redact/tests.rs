@@ -1,0 +1,131 @@
+use super::*;
+
+fn text(input: &str) -> String {
+    Redactor::default().text(input, &mut RedactionCounts::default()).into_owned()
+}
+
+fn json(input: &str) -> (String, u64) {
+    let mut counts = RedactionCounts::default();
+    let out = Redactor::default().json(input, 64, &mut counts);
+    (out.unwrap_or_else(|| input.to_owned()), counts.total())
+}
+
+#[test]
+fn secrets_in_texts_leave_their_marker() {
+    for (input, expected) in [
+        ("id AKIAIOSFODNN7EXAMPLE.", "id <redacted:aws_access_key>."),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = <redacted:aws_secret_key>"),
+        ("git clone https://ghp_0123456789abcdefghijABCDEFGHIJ012345@github.com/x", "git clone https://<redacted:github_token>@github.com/x"),
+        ("x github_pat_11ABCDEFG0abcdefghijkl_mnop y", "x <redacted:github_token> y"),
+        ("tok eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl end", "tok <redacted:jwt> end"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", "<redacted:private_key>\nrest"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "<redacted:private_key>"),
+        ("hook xoxb-1234567890-abcdefgh", "hook <redacted:slack_token>"),
+        ("curl -H 'Authorization: Bearer abc.def-1234' http://x", "curl -H 'Authorization: Bearer <redacted:authorization>' http://x"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic <redacted:authorization>"),
+        ("psql postgres://bob:s3cr@t@db:5432/x", "psql postgres://bob:<redacted:url_password>@db:5432/x"),
+        ("mysql -u root -phunter2 -h db", "mysql -u root -p<redacted:password> -h db"),
+        ("mysqldump --password=hunter2 db", "mysqldump --password=<redacted:password> db"),
+        ("tool --password hunter2 --host x", "tool --password <redacted:password> --host x"),
+        ("tool --password --host x", "tool --password --host x"),
+        ("PGPASSWORD='hunter 2' psql", "PGPASSWORD='<redacted:password>' psql"),
+        ("{\"password\":\"hunter 2\",\"x\":1}", "{\"password\":\"<redacted:password>\",\"x\":1}"),
+        ("sshpass -p hunter2 ssh x", "sshpass -p <redacted:password> ssh x"),
+        ("curl -s -u bob:hunter2 http://x", "curl -s -u bob:<redacted:password> http://x"),
+        ("GET /x?token=hunter2&y=1", "GET /x?token=<redacted:token>&y=1"),
+        ("kubeadm join --token abcdef.0123456789abcdef x", "kubeadm join --token <redacted:token> x"),
+        ("/exec?command=tool&command=--password&command=hunter2&x=1", "/exec?command=tool&command=--password&command=<redacted:password>&x=1"),
+        ("api_key: hunter2", "api_key: <redacted:api_key>"),
+        // Words that only look like secrets.
+        ("authorization.k8s.io/decision=allow", "authorization.k8s.io/decision=allow"),
+        ("docker-pullable://nginx@sha256:abc", "docker-pullable://nginx@sha256:abc"),
+        ("http://10.0.0.1:8080/x?mail=a@b", "http://10.0.0.1:8080/x?mail=a@b"),
+        ("/serviceaccounts/web/token", "/serviceaccounts/web/token"),
+        ("Failed password for root from 1.2.3.4", "Failed password for root from 1.2.3.4"),
+        ("kubectl create token web", "kubectl create token web"),
+        ("Asia/Tokyo AKIA eyJ bearer of news", "Asia/Tokyo AKIA eyJ bearer of news"),
+        ("passwd --stdin-x; cat /etc/passwd", "passwd --stdin-x; cat /etc/passwd"),
+    ] {
+        let shown = text(input);
+        assert_eq!(shown, expected);
+        assert_eq!(text(&shown), shown, "redacting twice changes nothing");
+        // The scan suspects every text in which an expression finds something, also inside JSON.
+        let document = serde_json::json!({"proc.cmdline": input}).to_string();
+        let (document, count) = json(&document);
+        assert_eq!(count > 0, input != expected, "{input}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap()["proc.cmdline"], expected);
+    }
+}
+
+#[test]
+fn places_give_secrets_away() {
+    let secret = "<redacted:k8s_secret>";
+    for (input, expected, count) in [
+        (r#"{"objectRef":{"resource":"secrets"},"requestObject":{"data":{"a":"eA==","b":null},"kind":"Secret"}}"#,
+         format!(r#"{{"objectRef":{{"resource":"secrets"}},"requestObject":{{"data":{{"a":"{secret}","b":null}},"kind":"Secret"}}}}"#), 1),
+        (r#"{"objectRef":{"resource":"secrets"},"requestObject":[{"op":"replace","path":"/data/a","value":"eA=="},{"op":"add","path":"/metadata/labels/x","value":"y"}]}"#,
+         format!(r#"{{"objectRef":{{"resource":"secrets"}},"requestObject":[{{"op":"replace","path":"/data/a","value":"{secret}"}},{{"op":"add","path":"/metadata/labels/x","value":"y"}}]}}"#), 1),
+        (r#"{"responseObject":{"kind":"SecretList","items":[{"stringData":{"a":"x"}}]}}"#,
+         format!(r#"{{"responseObject":{{"kind":"SecretList","items":[{{"stringData":{{"a":"{secret}"}}}}]}}}}"#), 1),
+        (r#"{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"kind\":\"Secret\",\"data\":{\"a\":\"eA==\"}}\n"}}}"#,
+         r#"{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"kind\":\"Secret\",\"data\":{\"a\":\"<redacted:k8s_secret>\"}}"}}}"#.into(), 1),
+        (r#"{"kind":"ConfigMap","data":{"db_password":"x","url":"http://x"}}"#,
+         r#"{"kind":"ConfigMap","data":{"db_password":"<redacted:password>","url":"http://x"}}"#.into(), 1),
+        (r#"{"kind":"TokenRequest","status":{"token":"opaque"}}"#,
+         r#"{"kind":"TokenRequest","status":{"token":"<redacted:token>"}}"#.into(), 1),
+        (r#"{"env":[{"name":"API_TOKEN","value":"x"},{"name":"TTL","value":"5"},{"name":"SESSION_SECRET","value":"y"}]}"#,
+         r#"{"env":[{"name":"API_TOKEN","value":"<redacted:token>"},{"name":"TTL","value":"5"},{"name":"SESSION_SECRET","value":"<redacted:api_key>"}]}"#.into(), 2),
+        (r#"{"args":["--password","x","--name","y"]}"#, r#"{"args":["--password","<redacted:password>","--name","y"]}"#.into(), 1),
+        (r#"{"a":"\u0041KIAIOSFODNN7EXAMPLE"}"#, r#"{"a":"<redacted:aws_access_key>"}"#.into(), 1),
+        (r#"{"a":"https:\/\/u:p@h","n":18446744073709551615,"m":-9007199254740993,"f":1.5}"#,
+         r#"{"a":"https://u:<redacted:url_password>@h","n":18446744073709551615,"m":-9007199254740993,"f":1.5}"#.into(), 1),
+        // Nothing secret here.
+        (r#"{"objectRef":{"resource":"secrets","name":"s"},"verb":"get"}"#, r#"{"objectRef":{"resource":"secrets","name":"s"},"verb":"get"}"#.into(), 0),
+        (r#"{"kind":"ConfigMap","data":{"a":"x"},"spec":{"secretName":"s"}}"#, r#"{"kind":"ConfigMap","data":{"a":"x"},"spec":{"secretName":"s"}}"#.into(), 0),
+        (r#"{"spec":{"automountServiceAccountToken":false,"token":""}}"#, r#"{"spec":{"automountServiceAccountToken":false,"token":""}}"#.into(), 0),
+    ] {
+        assert_eq!(json(input), (expected.clone(), count), "{input}");
+        assert_eq!(json(&expected), (expected, 0), "redacting twice changes nothing");
+    }
+}
+
+#[test]
+fn remains_of_unreadable_input_hold_no_secret() {
+    let redactor = Redactor::default();
+    for input in [
+        r#"{"objectRef":{"resource":"secrets"},"requestObject":{"data":{"a":"PLANTED","#,
+        r#"{"requestObject":{"stringData":{"a":"PLANTED","kind":"Sec"#,
+        r#"{"log":"{\"kind\":\"Secret\",\"data\":{\"a\":\"PLANTED\""#,
+        r#"{"log":"{\"kind\":\"Secret\",\"data\":{\"a\":\"PLANTED\"}}"}"#,
+        r#"{"cmd":"--password PLANTED"#,
+        r#"["--password","PLANTED",,]"#,
+        r#"{"env":[{"name":"DB_SECRET","value":"PLANTED"}"#,
+        r#"{"a":"passw\u006frd=PLANTED"#,
+        r#"{"user":{"password":"PLANTED"},"cut":"#,
+        r#"{"op":"add","path":"/data/x","value":"PLANTED"},{"#,
+        "type=EXECVE a0=mysql a1=--password=PLANTED",
+        r#"{"kind":"Secret","data":{"a":"PLANTED"}}"#,
+    ] {
+        let mut counts = RedactionCounts::default();
+        let kept = redactor.remains(input.as_bytes(), 4096, 64, &mut counts);
+        assert!(!kept.contains("PLANTED"), "{kept}");
+        assert!(counts.total() > 0, "{input}");
+    }
+    // A secret across the cut, and bytes that are no text.
+    let long = format!("{} password=PLANTED{}", "x".repeat(40), "é".repeat(40));
+    for cut in 40..80 {
+        let kept = redactor.remains(long.as_bytes(), cut, 64, &mut RedactionCounts::default());
+        assert!(kept.len() <= cut && !kept.contains("PLA"), "{kept}");
+    }
+    assert_eq!(redactor.remains(b"a\xffb", 64, 64, &mut RedactionCounts::default()), "a\u{fffd}b");
+    assert_eq!(Redactor::off().remains(b"password=x", 64, 64, &mut RedactionCounts::default()), "password=x");
+}
+
+#[test]
+fn counts_are_by_kind() {
+    let mut counts = RedactionCounts::default();
+    Redactor::default().text("password=a token=b password=c", &mut counts);
+    let seen: Vec<_> = counts.by_kind().map(|(kind, count)| (kind.name(), count)).collect();
+    assert_eq!(seen, [("token", 1), ("password", 2)]);
+    assert_eq!(SecretKind::ALL.map(|kind| kind as usize), std::array::from_fn(|place| place));
+}

@@ -1,0 +1,356 @@
+//! Commits under races, faults and crashes.
+
+use std::collections::BTreeMap;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+
+use super::*;
+use crate::testing::{Disk, Fault, URL, events, files};
+use crate::{KnownFile, LaneState, Manifest, TableWriter, WriterOptions, verify};
+use palisade_events::Lane as EventLane;
+
+const OWNER: &str = "job/owner";
+const LANE: &str = "job/logs/0";
+
+async fn offsets(lake: &mut Lake) -> Vec<i64> {
+    let mut offsets: Vec<i64> = Vec::new();
+    for batch in lake.rows(Table::Events, &["record_offset"]).await.unwrap() {
+        offsets.extend(batch.column(0).as_primitive::<Int64Type>().values());
+    }
+    offsets.sort_unstable();
+    offsets
+}
+
+async fn owned(options: LakeOptions) -> (Lake, i64) {
+    let mut lake = Lake::open(URL, options).await.unwrap();
+    let epoch = lake.own(OWNER).await.unwrap();
+    (lake, epoch)
+}
+
+async fn commit(lake: &mut Lake, epoch: i64, rows: std::ops::Range<i64>) -> Result<Landed, CommitError> {
+    let txns = [(LANE.to_owned(), rows.end)];
+    let uid = format!("job/{epoch}/{}", rows.end);
+    lake.commit(Table::Events, files(&events(0, rows)), &txns, (OWNER, epoch), &uid).await
+}
+
+#[tokio::test]
+async fn what_landed_is_known_after_reopening() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    let landed = commit(&mut lake, epoch, 0..10).await.unwrap();
+    assert_eq!((landed.attempts, landed.version), (1, lake.version(Table::Events)));
+    let mut again = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+    assert_eq!(again.landed(Table::Events, LANE), Some(10));
+    assert_eq!(again.landed(Table::Decisions, OWNER), Some(epoch));
+    assert_eq!(offsets(&mut again).await, (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_same_commit_again_adds_nothing() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    let first = commit(&mut lake, epoch, 0..10).await.unwrap();
+    let second = commit(&mut lake, epoch, 0..10).await.unwrap();
+    assert_eq!((second.version, second.attempts), (first.version, 0));
+    // Another process that repeats it recognises it in the log.
+    let mut other = Lake::open(URL, disk.options()).await.unwrap();
+    assert_eq!(commit(&mut other, epoch, 0..10).await.unwrap().version, first.version);
+    assert_eq!(offsets(&mut other).await.len(), 10);
+}
+
+#[tokio::test]
+async fn an_older_position_is_refused() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    commit(&mut lake, epoch, 0..10).await.unwrap();
+    let refused = commit(&mut lake, epoch, 0..5).await;
+    assert!(matches!(refused, Err(CommitError::Conflict { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_zombie_is_fenced_and_leaves_no_row() {
+    let disk = Disk::default();
+    let (mut zombie, old) = owned(disk.options()).await;
+    commit(&mut zombie, old, 0..10).await.unwrap();
+    let (mut owner, new) = owned(disk.options()).await;
+    assert!(new > old);
+    assert_eq!(owner.landed(Table::Events, LANE), Some(10));
+    let fenced = commit(&mut zombie, old, 10..20).await;
+    assert!(matches!(fenced, Err(CommitError::Fenced { epoch, .. }) if epoch == new), "{fenced:?}");
+    commit(&mut owner, new, 10..30).await.unwrap();
+    assert_eq!(offsets(&mut owner).await, (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn of_owners_that_race_one_holds_the_lake() {
+    let disk = Disk::default();
+    let mut lakes = Vec::new();
+    for _ in 0..4 {
+        lakes.push(Lake::open(URL, disk.options()).await.unwrap());
+    }
+    let owned = futures::future::join_all(lakes.iter_mut().map(|lake| lake.own(OWNER))).await;
+    let epochs: Vec<i64> = owned.into_iter().map(Result::unwrap).collect();
+    let newest = *epochs.iter().max().unwrap();
+    assert_eq!(epochs.iter().filter(|epoch| **epoch == newest).count(), 1);
+    for (lake, epoch) in lakes.iter_mut().zip(epochs) {
+        let outcome = commit(lake, epoch, 0..10).await;
+        assert_eq!(outcome.is_ok(), epoch == newest, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn writers_of_other_jobs_do_not_disturb() {
+    let disk = Disk::default();
+    let (mut one, epoch) = owned(disk.options()).await;
+    let mut two = Lake::open(URL, disk.options()).await.unwrap();
+    let other = two.own("other/owner").await.unwrap();
+    for round in 0..3 {
+        commit(&mut one, epoch, round * 10..round * 10 + 10).await.unwrap();
+        let txns = [("other/logs/1".to_owned(), round * 10 + 10)];
+        let rows = files(&events(1, round * 10..round * 10 + 10));
+        let uid = format!("other/{round}");
+        let landed = two.commit(Table::Events, rows, &txns, ("other/owner", other), &uid).await.unwrap();
+        assert_eq!(landed.attempts, 2, "the place was taken, and the commit went after it");
+    }
+    assert_eq!(offsets(&mut one).await.len(), 60);
+    assert_eq!(verify(URL, disk.options()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_put_whose_answer_was_lost_has_landed_once() {
+    for fault in [Fault::AnswerLost, Fault::Refused] {
+        for write in 0..2 {
+            let disk = Disk::default();
+            let (options, control) = disk.process();
+            let (mut lake, epoch) = owned(options).await;
+            // Write 0 is the data file, write 1 the entry of the log.
+            control.hit(write, fault);
+            let outcome = match commit(&mut lake, epoch, 0..10).await {
+                Err(CommitError::Store { .. }) => commit(&mut lake, epoch, 0..10).await,
+                outcome => outcome,
+            };
+            outcome.unwrap();
+            assert!(control.was_hit());
+            assert_eq!(offsets(&mut lake).await, (0..10).collect::<Vec<_>>(), "{fault:?} at write {write}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_in_doubt_conflicts_with_another_that_moves_the_same_lane() {
+    let disk = Disk::default();
+    let (mut options, control) = disk.process();
+    options.attempts_max = 1;
+    let (mut lake, epoch) = owned(options).await;
+    control.die(1, Fault::AnswerLost);
+    assert!(matches!(commit(&mut lake, epoch, 0..10).await, Err(CommitError::Store { .. })));
+    // The same process lives on in this test: the network came back, and it builds another cut of the same rows.
+    let mut lake = Lake { root: Lake::open(URL, disk.options()).await.unwrap().root, ..lake };
+    let known = lake.tables.get_mut(&Table::Events).unwrap();
+    known.log = lake.root.table(Table::Events).unwrap();
+    let rows = files(&events(0, 0..12));
+    let outcome = lake.commit(Table::Events, rows, &[(LANE.into(), 12)], (OWNER, epoch), "another cut").await;
+    assert!(matches!(outcome, Err(CommitError::Conflict { .. })), "{outcome:?}");
+    assert_eq!(lake.landed(Table::Events, LANE), Some(10));
+    assert_eq!(offsets(&mut lake).await.len(), 10);
+}
+
+/// One cut of the protocol: decisions, events, findings' frontier, state, manifest.
+async fn cut(lake: &mut Lake, epoch: i64, number: i64, rows: std::ops::Range<i64>) -> Result<(), String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let owner = (OWNER, epoch);
+    let uid = |table: &str| format!("job/{epoch}/{number}/{table}");
+    let next = [(LANE.to_owned(), rows.end)];
+    lake.commit(Table::Decisions, Vec::new(), &[("job/cut".into(), number)], owner, &uid("d")).await.map_err(|e| text(&e))?;
+    // Replay drops what the table has.
+    let from = lake.landed(Table::Events, LANE).unwrap_or(0).max(rows.start);
+    if from < rows.end {
+        let files = files(&events(0, from..rows.end));
+        lake.commit(Table::Events, files, &next, owner, &uid("e")).await.map_err(|e| text(&e))?;
+    }
+    let frontier = [("job/frontier".to_owned(), number)];
+    lake.commit(Table::Findings, Vec::new(), &frontier, owner, &uid("f")).await.map_err(|e| text(&e))?;
+    let state = lake.state("job");
+    let chunk = state.put_chunk(format!("sum of {}", rows.end).into_bytes()).await.map_err(|e| text(&e))?;
+    let lane = EventLane::kafka("audit", "logs", 0);
+    let manifest = Manifest {
+        version: crate::state::MANIFEST_VERSION,
+        job: "job".into(),
+        cut: number,
+        epoch,
+        frontier_us: Some(number),
+        lanes: BTreeMap::from([(lane.key(), LaneState { lane, next_offset: rows.end, chunk: Some(chunk) })]),
+        config_fingerprint: String::new(),
+        pieces: BTreeMap::new(),
+        accounting: serde_json::json!({ "rows": rows.end }),
+        created_us: 0,
+    };
+    state.put_manifest(&manifest).await.map_err(|e| text(&e))?;
+    state.prune().await.map_err(|e| text(&e))?;
+    Ok(())
+}
+
+/// Runs cuts of ten rows up to `end`, from where the newest manifest stands.
+async fn run(options: LakeOptions, end: i64) -> Result<(), String> {
+    let mut lake = Lake::open(URL, options).await.map_err(|e| e.to_string())?;
+    let epoch = lake.own(OWNER).await.map_err(|e| e.to_string())?;
+    let newest = lake.state("job").newest_manifest().await.map_err(|e| e.to_string())?;
+    let mut at = newest.as_ref().map_or(0, |manifest| manifest.lanes["logs/0"].next_offset);
+    let mut number = newest.as_ref().map_or(0, |manifest| manifest.cut);
+    while at < end {
+        number += 1;
+        cut(&mut lake, epoch, number, at..at + 10).await?;
+        at += 10;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crash_between_any_two_steps_loses_nothing_and_doubles_nothing() {
+    let mut crashes = 0;
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        for write in 0.. {
+            let disk = Disk::default();
+            run(disk.options(), 10).await.unwrap();
+            let (mut options, control) = disk.process();
+            options.attempts_max = 1;
+            control.die(write, fault);
+            let crashed = run(options, 30).await;
+            if !control.was_hit() {
+                crashed.unwrap();
+                break;
+            }
+            crashes += 1;
+            run(disk.options(), 40).await.unwrap();
+            let mut lake = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+            assert_eq!(offsets(&mut lake).await, (0..40).collect::<Vec<_>>(), "{fault:?} at write {write}");
+            assert_eq!(verify(URL, disk.options()).await.unwrap(), [], "{fault:?} at write {write}");
+        }
+    }
+    assert!(crashes > 30, "only {crashes} places to crash at");
+}
+
+#[tokio::test]
+async fn a_place_without_a_lake_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap().to_owned();
+    for place in [format!("{empty}/nowhere"), empty] {
+        match Lake::open_existing(&place).await {
+            Err(Error::NoLake { url }) => assert_eq!(url, place),
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking creates nothing");
+}
+
+#[tokio::test]
+async fn a_table_that_forgets_transactions_is_refused() {
+    let disk = Disk::default();
+    let mut lake = Lake::open(URL, disk.options()).await.unwrap();
+    let delta = lake.delta(Table::Events).await.unwrap().clone();
+    delta
+        .set_tbl_properties()
+        .with_properties([("delta.setTransactionRetentionDuration".into(), "interval 1 days".into())].into())
+        .with_raise_if_not_exists(false)
+        .await
+        .unwrap();
+    match Lake::open(URL, disk.options()).await {
+        Err(Error::Table { table: Table::Events, why }) => assert!(why.contains("setTransactionRetention"), "{why}"),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    // A writer that was open meanwhile conflicts, looks again, and refuses as well.
+    let epoch = lake.own(OWNER).await;
+    assert!(epoch.is_err(), "{epoch:?}");
+}
+
+#[tokio::test]
+async fn transactions_survive_checkpoints_and_merging_keeps_rows_and_bloom_filters() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    for round in 0..6 {
+        commit(&mut lake, epoch, round * 10..round * 10 + 10).await.unwrap();
+    }
+    let options = crate::MaintenanceOptions {
+        checkpoint_every: 3,
+        merge_bytes: Some(1 << 20),
+        vacuum_hours: Some(0),
+        ..Default::default()
+    };
+    let report = lake.maintain(options).await.unwrap();
+    assert_eq!((report.files_merged, report.files_written), (6, 1), "{report:?}");
+    assert!(report.checkpoints >= 1, "{report:?}");
+    commit(&mut lake, epoch, 60..70).await.unwrap();
+    let mut again = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+    assert_eq!(again.landed(Table::Events, LANE), Some(70));
+    assert_eq!(again.landed(Table::Events, OWNER), Some(epoch));
+    assert_eq!(offsets(&mut again).await, (0..70).collect::<Vec<_>>());
+    assert_eq!(verify(URL, disk.options()).await.unwrap(), []);
+
+    let delta = again.delta(Table::Events).await.unwrap();
+    let files: Vec<_> = delta.snapshot().unwrap().log_data().iter().map(|file| file.object_store_path()).collect();
+    for path in files {
+        let bytes = delta.object_store().get(&path).await.unwrap().bytes().await.unwrap();
+        let reader = parquet::file::serialized_reader::SerializedFileReader::new(bytes).unwrap();
+        let footer = parquet::file::reader::FileReader::metadata(&reader);
+        for group in footer.row_groups() {
+            let blooms = group.columns().iter().filter(|column| column.bloom_filter_offset().is_some()).count();
+            assert_eq!(blooms, Table::Events.blooms().len(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_gives_each_file_as_it_was_last_seen() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    let file = |cut: i64, records: i64, generation: u32| KnownFile {
+        cut,
+        source: "files".into(),
+        fingerprint: "f0".into(),
+        generation,
+        path: "/var/log/audit.log".into(),
+        records,
+        bytes: records * 100,
+        prefix_hash: format!("h{records}"),
+        compression: "none".into(),
+    };
+    for (cut, rows) in [(1, vec![file(1, 10, 0), file(1, 3, 1)]), (2, vec![file(2, 25, 0)])] {
+        let mut writer = TableWriter::new(Table::Sources, WriterOptions::default());
+        writer.push(&crate::ledger::sources_batch(&rows).unwrap()).unwrap();
+        let files = writer.finish().unwrap();
+        lake.commit(Table::Sources, files, &[("job/cut".into(), cut)], (OWNER, epoch), &format!("s{cut}")).await.unwrap();
+    }
+    assert_eq!(lake.known_files().await.unwrap(), [file(2, 25, 0), file(1, 3, 1)]);
+}
+
+#[tokio::test]
+async fn dispositions_are_added_beside_an_owner_and_once() {
+    use crate::{Disposition, DispositionStatus};
+    let disk = Disk::default();
+    let (mut owner, epoch) = owned(disk.options()).await;
+    let mut analyst = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+    let mut decision = Disposition {
+        finding_uid: Some("f1".into()),
+        group_uid: None,
+        status: DispositionStatus::FalsePositive,
+        reason: "a \"backup\" job".into(),
+        by: "ana".into(),
+        at: 1,
+    };
+    commit(&mut owner, epoch, 0..10).await.unwrap();
+    analyst.dispose(std::slice::from_ref(&decision)).await.unwrap();
+    analyst.dispose(std::slice::from_ref(&decision)).await.unwrap();
+    commit(&mut owner, epoch, 10..20).await.unwrap();
+    decision.at = 2;
+    decision.status = DispositionStatus::Open;
+    analyst.dispose(std::slice::from_ref(&decision)).await.unwrap();
+    let all = owner.dispositions().await.unwrap();
+    assert_eq!(all.iter().map(|d| d.status).collect::<Vec<_>>(), [
+        DispositionStatus::FalsePositive,
+        DispositionStatus::Open
+    ]);
+    assert_eq!(all[1], decision);
+    decision.finding_uid = None;
+    assert!(analyst.dispose(&[decision]).await.is_err());
+}

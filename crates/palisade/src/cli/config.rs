@@ -1,0 +1,82 @@
+//! `palisade config`: files to start from, and a check of what was made of them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use palisade::{Config, Error, Plan, Result};
+
+#[derive(Debug, Args)]
+pub struct ConfigCommand {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write palisade.toml, a Kubernetes audit policy and shipper examples. Overwrites nothing.
+    Init {
+        /// Folder to write to.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Check a configuration, the rules it loads and its correlations. Contacts nobody.
+    Check {
+        /// Configuration file.
+        #[arg(long, short, env = "PALISADE_CONFIG", default_value = "palisade.toml")]
+        config: PathBuf,
+    },
+}
+
+/// What `init` writes: name and content.
+const FILES: &[(&str, &str)] = &[
+    ("palisade.toml", palisade::config::TEMPLATE),
+    ("audit-policy.yaml", include_str!("../../../../docs/audit-policy.yaml")),
+    ("shippers/fluent-bit.conf", include_str!("../../../../docs/shippers/fluent-bit.conf")),
+    ("shippers/vector.yaml", include_str!("../../../../docs/shippers/vector.yaml")),
+];
+
+impl ConfigCommand {
+    pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
+        match self.command {
+            Action::Init { folder } => init(&folder),
+            Action::Check { config } => check(&config, json),
+        }
+    }
+}
+
+fn init(folder: &Path) -> Result<ExitCode> {
+    if let Some((name, _)) = FILES.iter().find(|(name, _)| folder.join(name).exists()) {
+        let why = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        return Err(Error::Io { what: format!("writing {}", folder.join(name).display()), why });
+    }
+    for (name, content) in FILES {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(Error::io(format!("making {}", parent.display())))?;
+        }
+        std::fs::write(&path, content).map_err(Error::io(format!("writing {}", path.display())))?;
+        println!("wrote {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(path: &Path, json: bool) -> Result<ExitCode> {
+    let config = Config::load(path)?;
+    let plan = Plan::new(&config)?;
+    if json {
+        println!("{}", serde_json::json!({ "fingerprint": plan.fingerprint(), "problems": plan.problems }));
+    } else {
+        for problem in &plan.problems {
+            println!("rule left out: {problem}");
+        }
+        println!(
+            "{}: {} sources, {} rules; fingerprint {}",
+            path.display(),
+            config.sources.len(),
+            plan.stages().rules.rules().len(),
+            plan.fingerprint()
+        );
+    }
+    Ok(if plan.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,184 @@
+//! `palisade findings`: what was found, and what analysts decided about it.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use palisade::hunt::{Hunt, Layout};
+use palisade::lake::{Disposition, DispositionStatus, LakeOptions};
+use palisade::{Error, Result};
+
+use super::{LakeArgs, Level};
+
+#[derive(Debug, Args)]
+pub struct Findings {
+    #[command(subcommand)]
+    command: Action,
+    #[command(flatten)]
+    lake: LakeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// One line per group of findings, newest first.
+    List {
+        /// From this level on.
+        #[arg(long, value_enum, default_value_t = Level::Low)]
+        level: Level,
+        /// Also those that were closed.
+        #[arg(long)]
+        all: bool,
+        /// At most so many groups.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Everything about one finding, or about the newest of a group.
+    Show {
+        /// Finding or group id, or the beginning of one.
+        id: String,
+    },
+    /// Record a decision about a finding or a whole group. Earlier decisions are kept.
+    Close {
+        /// Finding or group id.
+        id: String,
+        /// What it was.
+        #[arg(long, value_enum, default_value_t = Verdict::Resolved)]
+        status: Verdict,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Who says so.
+        #[arg(long, env = "USER", default_value = "unknown")]
+        by: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Verdict {
+    Open,
+    Acknowledged,
+    Confirmed,
+    Resolved,
+    FalsePositive,
+    Benign,
+}
+
+impl Verdict {
+    fn status(self) -> DispositionStatus {
+        match self {
+            Self::Open => DispositionStatus::Open,
+            Self::Acknowledged => DispositionStatus::Acknowledged,
+            Self::Confirmed => DispositionStatus::Confirmed,
+            Self::Resolved => DispositionStatus::Resolved,
+            Self::FalsePositive => DispositionStatus::FalsePositive,
+            Self::Benign => DispositionStatus::Benign,
+        }
+    }
+}
+
+impl Findings {
+    pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
+        let url = self.lake.lake;
+        match self.command {
+            Action::List { level, all, limit } => list(&url, level, all, limit, json),
+            Action::Show { id } => show(&url, &id, json),
+            Action::Close { id, status, reason, by } => close(&url, &id, status.status(), reason, by),
+        }
+    }
+}
+
+fn list(url: &str, level: Level, all: bool, limit: usize, json: bool) -> Result<ExitCode> {
+    let table = if all { "findings" } else { "findings_open" };
+    let query = format!(
+        "SELECT group_uid, max(severity_id) AS severity_id, min(title) AS title, min(entity) AS entity, \
+         sum(count) AS events, count(*) AS findings, min(first_seen) AS first_seen, max(last_seen) AS last_seen, \
+         min(owner) AS owner FROM {table} WHERE severity_id >= {} GROUP BY group_uid \
+         ORDER BY last_seen DESC, group_uid LIMIT {limit}",
+        level.severity().id()
+    );
+    let layout = if json { Layout::Ndjson } else { Layout::Table };
+    println!("{}", ask(url, &query, layout)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
+    let id = checked(id)?;
+    let query = format!(
+        "SELECT * FROM findings WHERE finding_uid LIKE '{id}%' OR group_uid LIKE '{id}%' \
+         ORDER BY time DESC, finding_uid LIMIT 1"
+    );
+    let text = ask(url, &query, Layout::Ndjson)?;
+    if text.trim().is_empty() {
+        return Err(Error::State(format!("no finding or group begins with {id}")));
+    }
+    if json {
+        print!("{text}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row: serde_json::Value = serde_json::from_str(text.trim()).map_err(|e| Error::State(e.to_string()))?;
+    for (key, value) in row.as_object().into_iter().flatten() {
+        match value {
+            serde_json::Value::Null => {}
+            serde_json::Value::String(text) if text.is_empty() => {}
+            serde_json::Value::String(text) => println!("{key:<20} {text}"),
+            serde_json::Value::Array(items) if items.is_empty() => {}
+            serde_json::Value::Array(items) => {
+                let items: Vec<String> = items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), Into::into)).collect();
+                println!("{key:<20} {}", items.join("\n                     "));
+            }
+            other => println!("{key:<20} {other}"),
+        }
+    }
+    let decided = format!(
+        "SELECT d.at, d.status, d.\"by\", d.reason FROM dispositions d JOIN findings f \
+         ON d.finding_uid = f.finding_uid OR d.group_uid = f.group_uid \
+         WHERE f.finding_uid LIKE '{id}%' OR f.group_uid LIKE '{id}%' GROUP BY 1, 2, 3, 4 ORDER BY 1"
+    );
+    println!("\ndecisions\n{}", ask(url, &decided, Layout::Table)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: String) -> Result<ExitCode> {
+    let id = checked(id)?;
+    let find = |column: &str| -> Result<Vec<String>> {
+        let query = format!("SELECT DISTINCT {column} FROM findings WHERE {column} LIKE '{id}%' LIMIT 2");
+        Ok(ask(url, &query, Layout::Csv)?.lines().skip(1).map(str::to_owned).collect())
+    };
+    let (findings, groups) = (find("finding_uid")?, find("group_uid")?);
+    let (finding_uid, group_uid) = match (findings.as_slice(), groups.as_slice()) {
+        ([one], []) => (Some(one.clone()), None),
+        ([], [one]) => (None, Some(one.clone())),
+        ([], []) => return Err(Error::State(format!("no finding or group begins with {id}"))),
+        _ => return Err(Error::State(format!("{id} is the beginning of several ids: give more of it"))),
+    };
+    let what = finding_uid.clone().or_else(|| group_uid.clone()).unwrap_or_default();
+    let at = i64::try_from(now_us()).unwrap_or(i64::MAX);
+    let disposition = Disposition { finding_uid, group_uid, status, reason, by, at };
+    super::block_on(async {
+        let mut lake = palisade::lake::Lake::open_existing_with(url, LakeOptions::default()).await?;
+        lake.dispose(&[disposition]).await.map_err(|e| Error::State(e.to_string()))?;
+        Ok::<_, Error>(())
+    })??;
+    println!("{what} is {}", status.name());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(url: &str, query: &str, layout: Layout) -> Result<String> {
+    super::block_on(async {
+        let hunt = Hunt::open(url).await?;
+        let batches = hunt.sql(query).await?;
+        Ok::<_, Error>(palisade::hunt::layout(&batches, layout)?)
+    })?
+}
+
+/// Ids are hex digits: anything else would be an error at best.
+fn checked(id: &str) -> Result<&str> {
+    if id.len() >= 4 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(id);
+    }
+    Err(Error::State(format!("`{id}` is no id: at least four hex digits")))
+}
+
+#[allow(clippy::disallowed_methods)] // an analyst decides at a time on the wall clock
+fn now_us() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros())
+}

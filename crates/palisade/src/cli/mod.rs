@@ -1,0 +1,191 @@
+//! Commands and their arguments. Each command is a file of its own.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use palisade::{Result, Severity};
+use tracing_subscriber::EnvFilter;
+
+mod config;
+mod demo;
+mod findings;
+mod lake;
+mod run;
+mod scan;
+mod show;
+mod sql;
+pub mod term;
+
+/// Security telemetry analytics: container and audit events in, findings and history out.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print NDJSON instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log more: -v decisions and lanes, -vv every commit.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show all of it in a minute: an embedded broker, a cluster's telemetry, an attack in it.
+    #[cfg(feature = "kafka")]
+    Demo(demo::Demo),
+    /// Run the detector of a configuration until it is stopped.
+    Run(run::Run),
+    /// Run the same pipeline over files, once.
+    Scan(scan::Scan),
+    /// Query a lake: one query, or a prompt.
+    Sql(sql::Sql),
+    /// Look at a lake's tables and check them.
+    Lake(lake::Lake),
+    /// List, show and close findings.
+    Findings(findings::Findings),
+    /// Write a commented configuration, or check one.
+    Config(config::ConfigCommand),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the lake is.
+#[derive(Debug, Args)]
+pub struct LakeArgs {
+    /// Folder or object store URL of the lake.
+    #[arg(long, env = "PALISADE_LAKE", default_value = "palisade-lake")]
+    lake: String,
+}
+
+/// Sigma levels, for arguments.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Level {
+    Informational,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Level {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Informational => Severity::Informational,
+            Self::Low => Severity::Low,
+            Self::Medium => Severity::Medium,
+            Self::High => Severity::High,
+            Self::Critical => Severity::Critical,
+        }
+    }
+}
+
+/// Exit code when findings reach the level of `--fail-on`.
+const FOUND: u8 = 3;
+
+/// Sends logs to standard error: text on a terminal, JSON with `--json`. `RUST_LOG` overrides the level.
+pub fn start_logs(arguments: &Arguments) {
+    let level = match arguments.verbose {
+        0 => "warn",
+        1 => "palisade=info,warn",
+        _ => "palisade=trace,palisade_lake=debug,palisade_ingest=debug,info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if arguments.json {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).without_time().try_init()
+    };
+    // Logs that cannot be started must not keep the program from working.
+    drop(started);
+}
+
+/// Carries a command out.
+pub fn dispatch(arguments: Arguments) -> Result<ExitCode> {
+    let json = arguments.json;
+    match arguments.command {
+        #[cfg(feature = "kafka")]
+        Command::Demo(demo) => demo.carry_out(json),
+        Command::Run(run) => run.carry_out(json),
+        Command::Scan(scan) => scan.carry_out(json),
+        Command::Sql(sql) => sql.carry_out(json),
+        Command::Lake(lake) => lake.carry_out(json),
+        Command::Findings(findings) => findings.carry_out(json),
+        Command::Config(config) => config.carry_out(json),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "palisade", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A flag that the first interrupt or termination signal sets; the second one ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let listen = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            loop {
+                wait_for_signal().await;
+                if seen.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+                eprintln!("stopping: committing what was read (once more to end at once)");
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .map_err(palisade::Error::io("starting the signal thread"))?;
+    Ok(stop)
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Runs something asynchronous to its end.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(palisade::Error::io("starting a runtime"))?;
+    Ok(runtime.block_on(future))
+}
+
+/// A path that does not exist is better said before anything starts.
+fn must_exist(paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        if path.as_os_str() != "-" && !path.exists() {
+            let why = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(palisade::Error::Io { what: format!("opening {}", path.display()), why });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! `palisade scan`: the same pipeline over files, once.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use palisade::metrics::Metrics;
+use palisade::run::{RunOptions, Until};
+use palisade::{Config, Error, Plan, Result};
+
+use super::show::Screen;
+use super::{FOUND, Level};
+
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Files and folders; plain, gzip or zstd; `-` is standard input.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Format of the records: k8s_audit, falco or auditd. Told from the first lines if absent.
+    #[arg(long, short)]
+    format: Option<String>,
+    /// Mapping file for other JSON or CSV.
+    #[arg(long, short, conflicts_with = "format")]
+    mapping: Option<PathBuf>,
+    /// Cluster that the events are from.
+    #[arg(long, default_value = "")]
+    cluster: String,
+    /// Keep history and findings in this lake. Scanning the same file again adds nothing.
+    #[arg(long)]
+    lake: Option<String>,
+    /// Sigma rules (files and folders) in addition to the starter pack.
+    #[arg(long)]
+    rules: Vec<PathBuf>,
+    /// Leave the starter pack out.
+    #[arg(long)]
+    no_starter: bool,
+    /// Show findings from this level on.
+    #[arg(long, value_enum, default_value_t = Level::Low)]
+    level: Level,
+    /// Exit with code 3 when a finding reaches this level.
+    #[arg(long, value_enum)]
+    fail_on: Option<Level>,
+    /// Configuration file for everything else.
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+}
+
+impl Scan {
+    pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
+        super::must_exist(&self.paths)?;
+        let scratch = match &self.lake {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().map_err(Error::io("making a temporary lake"))?),
+        };
+        let lake = match (&self.lake, &scratch) {
+            (Some(lake), _) => lake.clone(),
+            (None, Some(folder)) => folder.path().display().to_string(),
+            (None, None) => String::new(),
+        };
+        let config = self.configure(&lake)?;
+        let plan = Plan::new(&config)?;
+        for problem in &plan.problems {
+            tracing::warn!("rule left out: {problem}");
+        }
+        let metrics = Arc::new(Metrics::new());
+        let bar = bar(json, Arc::clone(&metrics));
+        let (screen, seen) = Screen::new(json, self.level.severity(), bar.clone());
+        let options = RunOptions {
+            stop: super::stop_on_signals()?,
+            until: Until::CaughtUp,
+            metrics,
+            sinks: vec![Box::new(screen)],
+        };
+        let outcome = palisade::run::run(&config, &plan, options);
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        let summary = outcome?;
+        let Ok(seen) = seen.lock() else { return Ok(ExitCode::FAILURE) };
+        if !json {
+            let kept = self.lake.as_ref().map_or_else(String::new, |lake| format!(", kept in {lake}"));
+            anstream::println!(
+                "{} records: {} events, {} rejected; {} findings in {} groups{kept}",
+                summary.records,
+                summary.events,
+                summary.rejected,
+                seen.total(),
+                seen.groups.len()
+            );
+        }
+        let reached = self.fail_on.is_some_and(|level| seen.worst().is_some_and(|worst| worst >= level.severity()));
+        Ok(if reached { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+    }
+
+    fn configure(&self, lake: &str) -> Result<Config> {
+        let mut text = match &self.config {
+            Some(path) => std::fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?,
+            None => String::new(),
+        };
+        if self.config.is_none() {
+            text.push_str("job = \"scan\"\n");
+        }
+        let by_format = self.by_format()?;
+        for (format, paths) in &by_format {
+            let quoted = |text: &str| toml::Value::from(text).to_string();
+            let list: Vec<String> = paths.iter().map(|p| quoted(&p.display().to_string())).collect();
+            text.push_str(&format!(
+                "\n[[source]]\nkind = \"files\"\nname = {}\nformat = {}\ncluster = {}\npaths = [{}]\n",
+                quoted(&format!("scan-{format}")),
+                quoted(format),
+                quoted(&self.cluster),
+                list.join(", ")
+            ));
+            if let Some(mapping) = &self.mapping {
+                text.push_str(&format!("mapping = {}\n", quoted(&mapping.display().to_string())));
+            }
+        }
+        let mut config = Config::parse("scan", &text, &std::env::vars().collect::<BTreeMap<_, _>>())?;
+        config.lake.url = lake.to_owned();
+        config.lake.fsync &= self.lake.is_some();
+        config.sinks.clear();
+        config.rules.paths.extend(self.rules.iter().cloned());
+        config.rules.starter &= !self.no_starter;
+        Ok(config)
+    }
+
+    /// Files by format: as told, or by a look at each file's first lines.
+    fn by_format(&self) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+        let mut by_format: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        let told = self.mapping.as_ref().map(|_| "mapped".to_owned()).or_else(|| self.format.clone());
+        if let Some(format) = told {
+            by_format.insert(format, self.paths.clone());
+            return Ok(by_format);
+        }
+        if self.paths.iter().any(|path| path.as_os_str() == "-") {
+            return Err(Error::State("standard input can be read once only: say its --format".into()));
+        }
+        for path in palisade::ingest::sniff::files(&self.paths) {
+            let format = palisade::ingest::sniff::format_of_file(&path);
+            by_format.entry(format.unwrap_or("k8s_audit").into()).or_default().push(path);
+        }
+        Ok(by_format)
+    }
+}
+
+fn bar(json: bool, metrics: Arc<Metrics>) -> Option<ProgressBar> {
+    if json || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let bar = ProgressBar::new_spinner();
+    let template = "{spinner} {msg} {elapsed}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let watched = bar.clone();
+    let watch = move || {
+        while !watched.is_finished() {
+            watched.set_message(format!("{} records, {} events", metrics.records.get(), metrics.events.get()));
+            watched.tick();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    // Without the thread the bar just stands still.
+    let _ = std::thread::Builder::new().name("progress".into()).spawn(watch);
+    Some(bar)
+}

@@ -1,0 +1,163 @@
+//! `palisade sql`: one query over a lake, or a prompt with history and completion.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use palisade::hunt::{Hunt, Layout};
+use palisade::{Error, Result};
+use rustyline::completion::{Completer, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Config, Editor, Helper};
+
+use super::LakeArgs;
+use super::term::{BOLD, DIM, complain};
+
+#[derive(Debug, Args)]
+pub struct Sql {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// The query; without one, a prompt (or queries from standard input).
+    query: Option<String>,
+    /// How to print rows.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Table,
+    Ndjson,
+    Csv,
+}
+
+impl Sql {
+    pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
+        let layout = match self.output {
+            _ if json => Layout::Ndjson,
+            Output::Table => Layout::Table,
+            Output::Ndjson => Layout::Ndjson,
+            Output::Csv => Layout::Csv,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(Error::io("starting a runtime"))?;
+        let hunt = runtime.block_on(Hunt::open(&self.lake.lake))?;
+        let answer = |query: &str| -> Result<()> {
+            let batches = runtime.block_on(hunt.sql(query))?;
+            let text = palisade::hunt::layout(&batches, layout)?;
+            print!("{text}");
+            if !text.is_empty() && !text.ends_with('\n') {
+                println!();
+            }
+            Ok(())
+        };
+        match self.query {
+            Some(query) => answer(&query)?,
+            None if std::io::stdin().is_terminal() => prompt(words(&runtime, &hunt)?, answer)?,
+            None => {
+                let text = std::io::read_to_string(std::io::stdin()).map_err(Error::io("reading standard input"))?;
+                for query in text.split(';').map(str::trim).filter(|q| !q.is_empty()) {
+                    answer(query)?;
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn prompt(words: Vec<String>, answer: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let fail = |e: ReadlineError| Error::State(format!("prompt: {e}"));
+    let config = Config::builder().auto_add_history(true).build();
+    let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config).map_err(fail)?;
+    editor.set_helper(Some(Words(words)));
+    let history = std::env::home_dir().map(|home| home.join(".palisade_history"));
+    if let Some(path) = &history {
+        // A first session has none.
+        let _ = editor.load_history(path);
+    }
+    anstream::println!("{BOLD}palisade{BOLD:#} {DIM}SQL ends with ; · tab completes · \\t tables · \\q leaves{DIM:#}");
+    loop {
+        match editor.readline("palisade> ") {
+            Ok(line) => match line.trim().trim_end_matches(';').trim() {
+                "" => {}
+                "\\q" | "exit" | "quit" => break,
+                "\\t" => report(answer("SHOW TABLES")),
+                query => report(answer(query)),
+            },
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(fail(error)),
+        }
+    }
+    if let Some(path) = &history {
+        let _ = editor.save_history(path);
+    }
+    Ok(())
+}
+
+fn report(outcome: Result<()>) {
+    if let Err(error) = outcome {
+        complain(&error);
+    }
+}
+
+/// Names of tables and columns, and the usual words of SQL.
+fn words(runtime: &tokio::runtime::Runtime, hunt: &Hunt) -> Result<Vec<String>> {
+    let query = "SELECT DISTINCT table_name AS w FROM information_schema.columns WHERE table_schema = 'public' \
+                 UNION SELECT DISTINCT column_name FROM information_schema.columns WHERE table_schema = 'public'";
+    let batches = runtime.block_on(hunt.sql(query))?;
+    let text = palisade::hunt::layout(&batches, Layout::Csv)?;
+    let mut words: Vec<String> = text.lines().skip(1).map(|line| line.trim_matches('"').to_owned()).collect();
+    words.extend(KEYWORDS.iter().map(|w| (*w).to_owned()));
+    words.sort();
+    Ok(words)
+}
+
+const KEYWORDS: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "COUNT(*)", "DISTINCT", "JOIN", "LEFT JOIN", "HAVING",
+    "BETWEEN", "INTERVAL", "date_trunc", "array_agg", "approx_distinct", "DESC", "LIKE", "ILIKE", "IS NOT NULL",
+];
+
+struct Words(Vec<String>);
+
+impl Helper for Words {}
+
+impl Highlighter for Words {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Borrowed(hint)
+    }
+}
+
+impl Hinter for Words {
+    type Hint = String;
+}
+
+impl Validator for Words {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let text = context.input().trim();
+        let is_whole = text.is_empty() || text.ends_with(';') || text.starts_with('\\') || matches!(text, "exit" | "quit");
+        Ok(if is_whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+    }
+}
+
+impl Completer for Words {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let start = line[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |i| i + 1);
+        let begun = line[start..at].to_lowercase();
+        if begun.is_empty() {
+            return Ok((at, Vec::new()));
+        }
+        let fitting = self.0.iter().filter(|word| word.to_lowercase().starts_with(&begun));
+        Ok((start, fitting.map(|w| Pair { display: w.clone(), replacement: w.clone() }).collect()))
+    }
+}

@@ -1,0 +1,164 @@
+//! What the pipeline counts, in Prometheus' text format.
+
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Counters and gauges of one pipeline. Cheap to update; read by the HTTP server and by progress displays.
+pub struct Metrics {
+    registry: Registry,
+    /// Records read.
+    pub records: Counter<u64>,
+    /// Records that made events.
+    pub used: Counter<u64>,
+    /// Records that made only coverage facts.
+    pub coverage_records: Counter<u64>,
+    /// Records that made only rejects.
+    pub rejected: Counter<u64>,
+    /// Records held in assembly.
+    pub held: Gauge<i64, AtomicI64>,
+    /// Events made.
+    pub events: Counter<u64>,
+    /// Events behind their lane's watermark.
+    pub late: Counter<u64>,
+    /// Events that are too far in the future to be believed.
+    pub doubtful: Counter<u64>,
+    /// Secrets replaced.
+    pub redacted: Counter<u64>,
+    /// Findings made by rules.
+    pub rule_findings: Counter<u64>,
+    /// Findings made on closed panes.
+    pub pane_findings: Counter<u64>,
+    /// Payload bytes read.
+    pub bytes: Counter<u64>,
+    /// Cuts that landed.
+    pub cuts: Counter<u64>,
+    /// Milliseconds that the last cut took from request to landing.
+    pub cut_millis: Gauge<i64, AtomicI64>,
+    /// Rows landed in the events table by this process.
+    pub rows_landed: Counter<u64>,
+    /// Bytes landed in the events table by this process.
+    pub bytes_landed: Counter<u64>,
+    /// Findings that no sink has taken yet.
+    pub outbox: Gauge<i64, AtomicI64>,
+    /// Lanes held by this instance.
+    pub lanes: Gauge<i64, AtomicI64>,
+    /// Lanes of the sources that other instances hold.
+    pub lanes_missing: Gauge<i64, AtomicI64>,
+    /// End of the last closed pane, in seconds since the epoch.
+    pub frontier_secs: Gauge<f64, AtomicU64>,
+    /// 1 while records in = used + coverage + rejected + held.
+    pub accounts_balance: Gauge<i64, AtomicI64>,
+    health: Mutex<Health>,
+}
+
+/// What `/healthz` and `/readyz` say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Lanes are assigned and the lake was reached.
+    pub ready: bool,
+    /// What is wrong, in words; empty while all is well.
+    pub degraded: Vec<String>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("palisade"),
+            records: Counter::default(),
+            used: Counter::default(),
+            coverage_records: Counter::default(),
+            rejected: Counter::default(),
+            held: Gauge::default(),
+            events: Counter::default(),
+            late: Counter::default(),
+            doubtful: Counter::default(),
+            redacted: Counter::default(),
+            rule_findings: Counter::default(),
+            pane_findings: Counter::default(),
+            bytes: Counter::default(),
+            cuts: Counter::default(),
+            cut_millis: Gauge::default(),
+            rows_landed: Counter::default(),
+            bytes_landed: Counter::default(),
+            outbox: Gauge::default(),
+            lanes: Gauge::default(),
+            lanes_missing: Gauge::default(),
+            frontier_secs: Gauge::default(),
+            accounts_balance: Gauge::default(),
+            health: Mutex::default(),
+        };
+        metrics.accounts_balance.set(1);
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("records_in", "Records read", self.records.clone());
+        r.register("records_used", "Records that made events", self.used.clone());
+        r.register("records_coverage", "Records that made only coverage facts", self.coverage_records.clone());
+        r.register("records_rejected", "Records that made only rejects", self.rejected.clone());
+        r.register("records_held", "Records held in assembly", self.held.clone());
+        r.register("accounts_balance", "1 while records in = used + coverage + rejected + held", self.accounts_balance.clone());
+        r.register("events", "Events made", self.events.clone());
+        r.register("events_late", "Events behind their lane's watermark", self.late.clone());
+        r.register("events_doubtful", "Events too far in the future to be believed", self.doubtful.clone());
+        r.register("secrets_redacted", "Secrets replaced", self.redacted.clone());
+        r.register("findings_rule", "Findings made by rules", self.rule_findings.clone());
+        r.register("findings_pane", "Findings made on closed panes", self.pane_findings.clone());
+        r.register_with_unit("read", "Payload read", Unit::Bytes, self.bytes.clone());
+        r.register("cuts", "Cuts that landed", self.cuts.clone());
+        r.register("cut_milliseconds", "Time from the last cut's request to its landing", self.cut_millis.clone());
+        r.register("rows_landed", "Rows landed in the events table", self.rows_landed.clone());
+        r.register_with_unit("landed", "Files landed in the events table", Unit::Bytes, self.bytes_landed.clone());
+        r.register("outbox", "Findings that no sink has taken yet", self.outbox.clone());
+        r.register("lanes", "Lanes held by this instance", self.lanes.clone());
+        r.register("lanes_missing", "Lanes of the sources that other instances hold", self.lanes_missing.clone());
+        r.register_with_unit("frontier", "End of the last closed pane", Unit::Seconds, self.frontier_secs.clone());
+    }
+
+    /// All metrics in the text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
+            let _ = write!(text, "# EOF");
+        }
+        text
+    }
+
+    /// Changes what health says.
+    pub fn set_health(&self, change: impl FnOnce(&mut Health)) {
+        if let Ok(mut health) = self.health.lock() {
+            change(&mut health);
+        }
+    }
+
+    /// What health says.
+    pub fn health(&self) -> Health {
+        self.health.lock().map(|h| h.clone()).unwrap_or_default()
+    }
+
+    /// Counts of a chunk.
+    pub(crate) fn count(&self, counts: &palisade_ingest::Counts) {
+        self.records.inc_by(counts.records);
+        self.used.inc_by(counts.used);
+        self.coverage_records.inc_by(counts.coverage);
+        self.rejected.inc_by(counts.rejected);
+        self.events.inc_by(counts.events);
+        self.late.inc_by(counts.late);
+        self.doubtful.inc_by(counts.doubtful);
+        self.redacted.inc_by(counts.redacted);
+    }
+}

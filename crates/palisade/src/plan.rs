@@ -1,0 +1,226 @@
+//! From configuration to running parts: rules compiled, detectors made, decoders set up. Done once, at the edge.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use palisade_anomaly::{EventRate, FirstSeen};
+use palisade_correlate::SqlCorrelation;
+use palisade_events::clock::Tolerance;
+use palisade_events::time::{Micros, SECOND};
+use palisade_events::{Detector, FieldPlan, Lane, LaneClock, Panes};
+use palisade_ingest::file::Header;
+use palisade_ingest::{Format, Limits, Mapping, Redactor, Settings};
+use palisade_rules::RuleSet;
+
+use crate::config::{Config, SourceConfig};
+use crate::engine::{Engine, EngineSettings, LaneWork, Stages};
+use crate::error::{Error, Result};
+use crate::owners::Owners;
+
+/// How records of one source become events.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// Format of its records.
+    pub format: Format,
+    /// What its decoders share.
+    pub settings: Arc<Settings>,
+}
+
+impl Feed {
+    /// Whether files of this feed begin with a header record.
+    pub(crate) fn header(&self) -> Header {
+        match &self.format {
+            Format::Mapped(mapping) if mapping.has_header() => Header::First,
+            _ => Header::Absent,
+        }
+    }
+}
+
+/// Everything that lanes and engines are made from.
+pub struct Plan {
+    stages: Arc<Stages>,
+    feeds: BTreeMap<String, Feed>,
+    tolerance: Tolerance,
+    engine: EngineSettings,
+    detectors: Vec<DetectorPlan>,
+    fingerprint: String,
+    /// What was wrong with rules that were left out.
+    pub problems: Vec<String>,
+}
+
+enum DetectorPlan {
+    EventRate(palisade_anomaly::EventRateConfig),
+    FirstSeen(palisade_anomaly::FirstSeenConfig),
+    Correlation(palisade_correlate::Spec),
+}
+
+impl Plan {
+    /// Compiles rules, reads mappings and checks correlations.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a correlation or mapping cannot be used. Rules that cannot be used are left out and
+    /// listed in [`Plan::problems`].
+    pub fn new(config: &Config) -> Result<Self> {
+        let (rules, problems) = load_rules(config)?;
+        let fingerprint_rules = rules.fingerprint();
+        let fields = Arc::new(FieldPlan::new(rules.raw_fields()));
+        let engine_rules = rules.compile(&fields).map_err(|e| Error::Rules(e.to_string()))?;
+        let specs = load_correlations(config)?;
+        let panes = Panes::new(micros(config.pipeline.pane_secs));
+        let mut detectors = Vec::new();
+        if !config.anomaly.event_rate_off {
+            detectors.push(DetectorPlan::EventRate(config.anomaly.event_rate.clone()));
+        }
+        if !config.anomaly.first_seen_off {
+            detectors.push(DetectorPlan::FirstSeen(config.anomaly.first_seen.clone()));
+        }
+        let correlations: String = specs.iter().map(|s| format!("{s:?}")).collect();
+        detectors.extend(specs.into_iter().map(DetectorPlan::Correlation));
+        let redactor = Arc::new(if config.redaction.enabled { Redactor::default() } else { Redactor::off() });
+        let mut feeds = BTreeMap::new();
+        for source in &config.sources {
+            let source = source.get_ref();
+            let feed = feed(config, source, &fields, &redactor)?;
+            feeds.insert(source.name.clone(), feed);
+        }
+        let plan = Self {
+            stages: Arc::new(Stages {
+                plan: fields,
+                rules: engine_rules,
+                owners: Owners::new(config.owners.clone()),
+                panes,
+            }),
+            feeds,
+            tolerance: Tolerance {
+                lateness: micros(config.pipeline.lateness_secs),
+                skew_max: micros(config.pipeline.skew_max_secs),
+                ..Tolerance::default()
+            },
+            engine: EngineSettings {
+                pane_length: panes.length(),
+                panes_ahead_max: config.pipeline.panes_ahead_max.max(1),
+            },
+            detectors,
+            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{correlations}")),
+            problems,
+        };
+        plan.make_detectors()?;
+        Ok(plan)
+    }
+
+    /// An engine without lanes and without history.
+    ///
+    /// # Errors
+    /// When a detector cannot be made.
+    pub fn engine(&self) -> Result<Engine> {
+        Ok(Engine::new(Arc::clone(&self.stages), self.make_detectors()?, self.engine))
+    }
+
+    /// A lane that has read nothing.
+    ///
+    /// # Errors
+    /// When the lane's source is not configured.
+    pub fn lane(&self, lane: &Arc<Lane>) -> Result<LaneWork> {
+        let feed = self
+            .feeds
+            .get(&lane.source)
+            .ok_or_else(|| Error::State(format!("lane {lane} is of an unknown source `{}`", lane.source)))?;
+        let decoder = palisade_ingest::decoder(&feed.format, Arc::clone(lane), Arc::clone(&feed.settings));
+        Ok(LaneWork::new(Arc::clone(lane), Arc::clone(&self.stages), decoder, LaneClock::new(self.tolerance)))
+    }
+
+    /// How records of a source become events.
+    pub fn feed(&self, source: &str) -> Option<&Feed> {
+        self.feeds.get(source)
+    }
+
+    /// What all lanes share.
+    pub fn stages(&self) -> &Arc<Stages> {
+        &self.stages
+    }
+
+    /// Hash of what decides findings.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn make_detectors(&self) -> Result<Vec<Box<dyn Detector>>> {
+        let make = |plan: &DetectorPlan| -> Result<Box<dyn Detector>> {
+            Ok(match plan {
+                DetectorPlan::EventRate(config) => Box::new(EventRate::new(config.clone())),
+                DetectorPlan::FirstSeen(config) => Box::new(FirstSeen::new(config.clone())),
+                DetectorPlan::Correlation(spec) => {
+                    Box::new(SqlCorrelation::new(spec.clone()).map_err(|e| Error::Correlate(e.to_string()))?)
+                }
+            })
+        };
+        self.detectors.iter().map(make).collect()
+    }
+}
+
+fn load_rules(config: &Config) -> Result<(RuleSet, Vec<String>)> {
+    let fail = |e: &dyn std::fmt::Display| Error::Rules(e.to_string());
+    let (mut rules, problems) = RuleSet::load(&config.rules.paths).map_err(|e| fail(&e))?;
+    if config.rules.starter {
+        rules = RuleSet::starter().map_err(|e| fail(&e))?.merge(rules);
+    }
+    Ok((rules, problems.iter().map(ToString::to_string).collect()))
+}
+
+fn load_correlations(config: &Config) -> Result<Vec<palisade_correlate::Spec>> {
+    let mut specs = Vec::new();
+    if config.correlate.starter {
+        specs.extend(palisade_correlate::starter().map_err(|e| Error::Correlate(e.to_string()))?);
+    }
+    for path in correlation_files(&config.correlate.paths)? {
+        let text = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
+        let spec = palisade_correlate::Correlation::parse(&text)
+            .map_err(|e| Error::Correlate(format!("{}: {e}", path.display())))?;
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+fn correlation_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        for entry in std::fs::read_dir(path).map_err(Error::io(format!("reading {}", path.display())))? {
+            let path = entry.map_err(Error::io(format!("reading {}", path.display())))?.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn feed(config: &Config, source: &SourceConfig, plan: &Arc<FieldPlan>, redactor: &Arc<Redactor>) -> Result<Feed> {
+    let format = match (&source.mapping, Format::named(source.format.get_ref())) {
+        (None, Some(format)) => format,
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?;
+            let mapping = Mapping::parse(&text).map_err(|e| Error::State(format!("{}: {e}", path.display())))?;
+            Format::Mapped(Arc::new(mapping))
+        }
+        (None, None) => return Err(Error::State(format!("unknown format `{}`", source.format.get_ref()))),
+    };
+    let settings = Settings {
+        source: source.name.clone(),
+        cluster: source.cluster.clone(),
+        zone_offset_secs: source.zone_offset_secs,
+        limits: Limits { record_bytes_max: config.pipeline.record_bytes_max, ..Limits::default() },
+        plan: Arc::clone(plan),
+        redactor: Arc::clone(redactor),
+    };
+    Ok(Feed { format, settings: Arc::new(settings) })
+}
+
+pub(crate) fn micros(secs: f64) -> Micros {
+    (secs * SECOND as f64) as Micros
+}

@@ -1,0 +1,234 @@
+//! Taking over: own the lake, find the newest manifest, and work out what each table already has.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use palisade_events::facts::{Decision, DecisionKind};
+use palisade_events::time::Micros;
+use palisade_events::{Finding, Lane};
+use palisade_ingest::file::{self, Compression, FileSettings, FileSource, Header};
+use palisade_lake::{Durability, KnownFile, Lake, LakeOptions, Table};
+use tokio::runtime::Runtime;
+
+use super::Input;
+use super::cut::{LaneBytes, LaneCut, Landed, file_key, files_at, owner_id};
+use super::outbox::{self, Outbox};
+use crate::clock;
+use crate::config::{BeginConfig, Config, SourceConfig, SourceKind};
+use crate::engine::{LaneKey, Replay};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+
+/// What a run starts from.
+pub(super) struct Recovered {
+    lake: Option<(Lake, Runtime)>,
+    pub(super) epoch: i64,
+    pub(super) landed: Landed,
+    pub(super) replay: Option<Replay>,
+    pub(super) parked: BTreeMap<LaneKey, LaneCut>,
+    pub(super) lane_bytes: BTreeMap<LaneKey, Vec<u8>>,
+    pub(super) pieces: Vec<(String, Vec<u8>)>,
+    pub(super) frontier: Option<Micros>,
+    pub(super) fingerprint: Option<String>,
+    pub(super) next_cut: i64,
+    pub(super) undelivered: Vec<Finding>,
+    /// The file ledger as of the manifest.
+    files: Vec<KnownFile>,
+    /// Ledger rows that take back what a crash left beyond the manifest; they go into the first cut.
+    pub(super) corrections: Vec<KnownFile>,
+}
+
+impl Recovered {
+    /// Records of a file that were read by the manifest's cut.
+    pub(super) fn records_read(&self) -> BTreeMap<LaneKey, i64> {
+        self.files.iter().map(|file| (file_key(file), file.records)).collect()
+    }
+
+    pub(super) fn take_lake(&mut self) -> Result<(Lake, Runtime)> {
+        self.lake.take().ok_or_else(|| Error::State("the lake was taken already".into()))
+    }
+}
+
+/// Opens or creates the lake, fences earlier owners, and reads the state of the job.
+pub(super) fn open(config: &Config) -> Result<Recovered> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::io("starting the lake's runtime"))?;
+    let durability = if config.lake.fsync { Durability::Durable } else { Durability::Fast };
+    let options = LakeOptions { durability, clock_ms: || clock::wall_us() / 1000, ..LakeOptions::default() };
+    let mut lake = runtime.block_on(Lake::open(&config.lake.url, options))?;
+    let epoch = runtime.block_on(lake.own(&owner_id(&config.job)))?;
+    let state = lake.state(&config.job);
+    let manifest = runtime.block_on(state.newest_manifest())?;
+    let mut files = runtime.block_on(lake.known_files())?;
+    let own_sources: Vec<&str> = config.sources.iter().map(|s| s.get_ref().name.as_str()).collect();
+    files.retain(|file| own_sources.contains(&file.source.as_str()));
+    let manifest_cut = manifest.as_ref().map_or(0, |m| m.cut);
+    let landed = Landed::read(&lake, &config.job, &files, manifest_cut);
+    let newest = landed.cuts.values().copied().max().unwrap_or(0).max(files.iter().map(|f| f.cut).max().unwrap_or(0));
+    let next_cut = newest.max(manifest_cut) + 1;
+    let settled = files_at(&files, manifest_cut);
+    let corrections = files.iter().filter(|file| file.cut > manifest_cut).map(|file| {
+        let before = settled.get(&file_key(file));
+        let empty = KnownFile { records: 0, bytes: 0, prefix_hash: String::new(), ..file.clone() };
+        KnownFile { cut: next_cut, ..before.map_or(empty, |file| (*file).clone()) }
+    });
+    let mut recovered = Recovered {
+        epoch,
+        next_cut,
+        corrections: corrections.collect(),
+        files: settled.values().filter(|file| file.records > 0).map(|file| (*file).clone()).collect(),
+        landed,
+        replay: None,
+        parked: BTreeMap::new(),
+        lane_bytes: BTreeMap::new(),
+        pieces: Vec::new(),
+        frontier: None,
+        fingerprint: None,
+        undelivered: Vec::new(),
+        lake: None,
+    };
+    if let Some(manifest) = manifest {
+        tracing::info!(cut = manifest.cut, epoch, lanes = manifest.lanes.len(), "going on from a manifest");
+        for (key, lane) in manifest.lanes {
+            if let Some(hash) = &lane.chunk {
+                recovered.lane_bytes.insert(key.clone(), runtime.block_on(state.chunk(hash))?);
+            }
+            let next_offset = lane.next_offset;
+            let state = LaneBytes::Stored(lane.chunk);
+            recovered.parked.insert(key, LaneCut { lane: Arc::new(lane.lane), next_offset, state });
+        }
+        for (name, hash) in manifest.pieces {
+            let bytes = runtime.block_on(state.chunk(&hash))?;
+            if name == outbox::PIECE {
+                recovered.undelivered = Outbox::read(&bytes)?;
+            } else {
+                recovered.pieces.push((name, bytes));
+            }
+        }
+        recovered.frontier = manifest.frontier_us;
+        recovered.fingerprint = Some(manifest.config_fingerprint);
+    }
+    if recovered.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut > manifest_cut) {
+        let decisions = runtime.block_on(unfinished_decisions(&config.lake.url, &config.job, manifest_cut))?;
+        recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
+    }
+    recovered.lake = Some((lake, runtime));
+    Ok(recovered)
+}
+
+/// Binding decisions that landed after the newest manifest, in order.
+async fn unfinished_decisions(url: &str, job: &str, manifest_cut: i64) -> Result<Vec<Decision>> {
+    let hunt = palisade_hunt::Hunt::open(url).await?;
+    let query = format!(
+        "SELECT cut, \"index\", kind, CAST(pane_end AS BIGINT) AS pane_end, lanes, fingerprint, detail FROM decisions \
+         WHERE job = '{}' AND cut > {manifest_cut} AND kind IN ('idle', 'wake', 'close') ORDER BY cut, \"index\"",
+        job.replace('\'', "''")
+    );
+    let batches = hunt.sql(&query).await?;
+    let mut decisions = Vec::new();
+    for batch in &batches {
+        use arrow::array::AsArray;
+        use arrow::datatypes::{Int32Type, Int64Type};
+        let text = |column: usize| {
+            arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8).map_err(palisade_events::Error::from)
+        };
+        let (kinds, lanes, prints, details) = (text(2)?, text(4)?, text(5)?, text(6)?);
+        for row in 0..batch.num_rows() {
+            let Some(kind) = DecisionKind::named(kinds.as_string::<i32>().value(row)) else { continue };
+            decisions.push(Decision {
+                job: job.to_owned(),
+                cut: batch.column(0).as_primitive::<Int64Type>().value(row),
+                index: batch.column(1).as_primitive::<Int32Type>().value(row),
+                kind,
+                pane_end: batch.column(3).as_primitive::<Int64Type>().value(row),
+                lanes: lanes.as_string::<i32>().value(row).to_owned(),
+                fingerprint: prints.as_string::<i32>().value(row).to_owned(),
+                detail: details.as_string::<i32>().value(row).to_owned(),
+            });
+        }
+    }
+    Ok(decisions)
+}
+
+/// Makes the configured sources.
+pub(super) fn inputs(config: &Config, plan: &Plan, recovered: &Recovered) -> Result<Vec<Input>> {
+    config.sources.iter().map(|source| input(config, plan, source.get_ref(), recovered)).collect()
+}
+
+fn input(config: &Config, plan: &Plan, source: &SourceConfig, recovered: &Recovered) -> Result<Input> {
+    match source.kind {
+        SourceKind::Files => {
+            let own = recovered.files.iter().filter(|file| file.source == source.name);
+            let known: Vec<_> = own.filter_map(to_source).collect();
+            let settings = FileSettings {
+                cluster: source.cluster.clone(),
+                header: plan.feed(&source.name).map_or(Header::Absent, |feed| feed.header()),
+                record_bytes_max: config.pipeline.record_bytes_max,
+                ..FileSettings::default()
+            };
+            Ok(Input::Files(FileSource::new(&source.name, &source.paths, &known, settings)?))
+        }
+        SourceKind::Kafka => kafka(config, source),
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config, source: &SourceConfig) -> Result<Input> {
+    use palisade_ingest::kafka::{Begin, KafkaSettings, KafkaSource};
+    let mut properties = source.properties.clone();
+    if let Some(brokers) = &source.brokers {
+        properties.insert("bootstrap.servers".into(), brokers.clone());
+    }
+    let settings = KafkaSettings {
+        name: source.name.clone(),
+        topics: source.topics.clone(),
+        group: source.group.clone().unwrap_or_else(|| config.job.clone()),
+        generation: source.generation,
+        cluster_header: source.cluster_header.clone(),
+        begin: match source.begin {
+            BeginConfig::Earliest => Begin::Earliest,
+            BeginConfig::Latest => Begin::Latest,
+        },
+        properties,
+    };
+    Ok(Input::Stream(Box::new(KafkaSource::new(settings)?)))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_: &Config, source: &SourceConfig) -> Result<Input> {
+    let _ = BeginConfig::Earliest;
+    Err(Error::State(format!("source `{}` needs Kafka, which this build leaves out", source.name)))
+}
+
+/// The ledger's entry of a file lane at a cut. `None` where the source knows no such place, as after a replay that
+/// stopped inside a chunk; the lane's offset then goes into the commits instead.
+pub(super) fn ledger_row(source: &FileSource, lane: &Lane, next: i64, cut: i64) -> Option<KnownFile> {
+    let file = source.progress(lane, next)?;
+    Some(KnownFile {
+        cut,
+        source: file.source,
+        fingerprint: file.fingerprint,
+        generation: file.generation,
+        path: file.path,
+        records: file.records,
+        bytes: i64::try_from(file.bytes).ok()?,
+        prefix_hash: file.prefix_hash,
+        compression: file.compression.name().into(),
+    })
+}
+
+fn to_source(file: &KnownFile) -> Option<file::KnownFile> {
+    Some(file::KnownFile {
+        source: file.source.clone(),
+        fingerprint: file.fingerprint.clone(),
+        generation: file.generation,
+        path: file.path.clone(),
+        records: file.records,
+        bytes: u64::try_from(file.bytes).ok()?,
+        prefix_hash: file.prefix_hash.clone(),
+        compression: Compression::named(&file.compression)?,
+    })
+}

@@ -1,0 +1,6 @@
+//! The program as a user runs it: scanning, killing, querying, and a real broker.
+
+mod support;
+
+mod kafka;
+mod scan;

@@ -1,0 +1,141 @@
+//! `palisade scan`: exactly once over files, whatever happens in between.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::Duration;
+
+use crate::support::{drill, findings, number, output, program, rows, same_findings, start, succeed, text, write_drill};
+
+#[test]
+fn scanning_twice_adds_nothing_and_growth_adds_what_grew() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_drill(folder.path(), drill(3, 120, 30.0));
+    let (audit, records) = &files["k8s-audit"];
+    let lake = folder.path().join("lake");
+    let scan = || succeed(program().arg("scan").arg(audit).arg("--lake").arg(&lake).args(["--cluster", "c"]));
+    scan();
+    let count = || number(&lake, "SELECT count(*) FROM events");
+    let first = count();
+    assert_eq!(first, *records);
+    let found = findings(&lake);
+    scan();
+    assert_eq!(count(), first, "the same file again adds nothing");
+    same_findings(&found, &findings(&lake));
+    // A renamed, compressed twin is the same file.
+    let twin = folder.path().join("rotated.gz");
+    let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&twin).unwrap(), flate2::Compression::fast());
+    gzip.write_all(&std::fs::read(audit).unwrap()).unwrap();
+    gzip.finish().unwrap();
+    succeed(program().arg("scan").arg(&twin).arg("--lake").arg(&lake).args(["--cluster", "c"]));
+    assert_eq!(count(), first, "a compressed copy adds nothing");
+    let mut file = OpenOptions::new().append(true).open(audit).unwrap();
+    let line = std::fs::read_to_string(audit).unwrap().lines().last().unwrap().to_owned();
+    writeln!(file, "{line}\n{line}\nthis is no event").unwrap();
+    drop(file);
+    scan();
+    assert_eq!(count(), first + 2, "a grown file adds what grew");
+    let rejects = rows(&lake, "SELECT reason, line, origin FROM rejects");
+    assert_eq!(rejects.len(), 1);
+    assert_eq!(rejects[0]["line"].as_i64(), Some(records + 3));
+    assert_eq!(succeed(program().args(["lake", "verify", "--lake"]).arg(&lake)).trim(), "nothing is missing, nothing is there twice");
+}
+
+#[test]
+fn killed_scans_lose_nothing_and_double_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_drill(folder.path(), drill(5, 900, 60.0));
+    let config = folder.path().join("scan.toml");
+    // Many small cuts, so that a kill falls into every phase of one.
+    std::fs::write(&config, "job = \"scan\"\n[lake]\ncommit_interval_secs = 0.05\ncommit_rows_max = 2000\nfsync = false\n").unwrap();
+    let scan = |lake: &std::path::Path| {
+        let mut command = program();
+        command.arg("scan").arg("--config").arg(&config).arg("--lake").arg(lake).args(["--cluster", "c"]);
+        command.args(files.values().map(|(path, _)| path));
+        command
+    };
+    let reference = folder.path().join("reference");
+    succeed(&mut scan(&reference));
+    let lake = folder.path().join("lake");
+    let mut kills = 0;
+    for attempt in 0..12u64 {
+        let mut child = start(&mut scan(&lake));
+        std::thread::sleep(Duration::from_millis(150 + 170 * (attempt % 5)));
+        if child.try_wait().unwrap().is_none() {
+            kills += 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills >= 3, "the scan was over before it could be killed: {kills}");
+    succeed(&mut scan(&lake));
+    for (topic, (_, records)) in &files {
+        if *topic != "auditd" {
+            let query = format!("SELECT count(*) FROM events WHERE source = 'scan-{}'", topic.replace('-', "_"));
+            assert_eq!(number(&lake, &query), *records, "{topic}");
+        }
+    }
+    let all = "SELECT count(*) FROM events";
+    let distinct = "SELECT count(DISTINCT event_uid) FROM events";
+    assert_eq!(number(&lake, all), number(&reference, all));
+    assert_eq!(number(&lake, distinct), number(&reference, all));
+    same_findings(&findings(&reference), &findings(&lake));
+    succeed(program().args(["lake", "verify", "--lake"]).arg(&lake));
+}
+
+#[test]
+fn json_lines_carry_what_was_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_drill(folder.path(), drill(3, 300, 10.0));
+    let out = output(program().args(["scan", "--json", "--fail-on", "high"]).arg(&files["k8s-audit"].0));
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    let mut lines = 0;
+    for line in text(&out.stdout).lines() {
+        let finding: serde_json::Value = serde_json::from_str(line).unwrap();
+        for key in ["finding_uid", "time", "kind", "rule_uid", "title", "severity", "explanation"] {
+            assert!(finding[key].is_string(), "{key} in {line}");
+        }
+        assert!(finding["entities"].as_array().is_some_and(|e| !e.is_empty()), "{line}");
+        assert!(finding["attack"].is_object());
+        for evidence in finding["evidence"].as_array().unwrap() {
+            assert_eq!(evidence["event_uid"].as_str().unwrap().len(), 32);
+            assert!(evidence["source"].is_string());
+            assert!(evidence["position"]["file"].as_str().unwrap().ends_with("k8s-audit.log"), "{line}");
+            assert!(evidence["position"]["line"].as_i64().unwrap() >= 1);
+        }
+        lines += 1;
+    }
+    assert!(lines > 0);
+}
+
+#[test]
+fn analysts_decisions_close_a_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_drill(folder.path(), drill(3, 300, 10.0));
+    let lake = folder.path().join("lake");
+    succeed(program().arg("scan").arg(&files["falco"].0).arg(&files["k8s-audit"].0).arg("--lake").arg(&lake));
+    let list = || succeed(program().args(["findings", "list", "--json", "--lake"]).arg(&lake));
+    let before = list();
+    let group: serde_json::Value = serde_json::from_str(before.lines().next().unwrap()).unwrap();
+    let group = group["group_uid"].as_str().unwrap().to_owned();
+    succeed(program().args(["findings", "close", &group, "--status", "benign", "--reason", "drill", "--lake"]).arg(&lake));
+    assert!(!list().contains(&group));
+    let all = succeed(program().args(["findings", "list", "--json", "--all", "--lake"]).arg(&lake));
+    assert!(all.contains(&group));
+    let shown = succeed(program().args(["findings", "show", &group[..8], "--lake"]).arg(&lake));
+    assert!(shown.contains("benign") && shown.contains("drill"), "{shown}");
+}
+
+#[test]
+fn errors_name_what_is_wrong_and_what_may_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("bad.toml");
+    std::fs::write(&config, "[pipeline]\npane_sec = 3\n").unwrap();
+    let out = output(program().args(["config", "check", "--config"]).arg(&config));
+    assert_eq!(out.status.code(), Some(1));
+    let words = text(&out.stderr);
+    assert!(words.contains("bad.toml:2") && words.contains("pane_sec"), "{words}");
+    let out = output(program().args(["sql", "--lake", "/nowhere/at/all", "SELECT 1"]));
+    assert!(text(&out.stderr).contains("/nowhere/at/all"), "{}", text(&out.stderr));
+    succeed(program().args(["config", "init"]).arg(folder.path().join("new")));
+    succeed(program().args(["config", "check", "--config"]).arg(folder.path().join("new/palisade.toml")));
+}

@@ -1,0 +1,323 @@
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{JsonEvent, RuleSet, batch_of_json};
+
+mod naive;
+
+/// The folder of public data, unless this machine has none.
+fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("PALISADE_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
+    let found = folder.join("data/sigma").is_dir();
+    if !found {
+        eprintln!("not run: no shared data");
+    }
+    found.then_some(folder.join("data/sigma"))
+}
+
+fn event(event: Value) -> JsonEvent {
+    JsonEvent { format: "test".into(), event, ..JsonEvent::default() }
+}
+
+/// JSON is YAML, so a detection can stand in a rule as it is.
+fn rule(title: &str, detection: &Value) -> String {
+    format!("title: '{title}'\nlogsource: {{product: test}}\ndetection: {detection}\n")
+}
+
+fn compile(text: &str) -> Result<Engine, String> {
+    let (rules, problems) = RuleSet::parse("test.yml", text);
+    if let Some(problem) = problems.into_iter().find(|p| p.fatal) {
+        return Err(problem.why);
+    }
+    let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
+    rules.compile(&plan).map_err(|e| e.to_string())
+}
+
+fn holds(detection: &Value, event: JsonEvent) -> Result<bool, String> {
+    let engine = compile(&rule("case", detection))?;
+    let batch = batch_of_json(engine.plan(), &[event]).map_err(|e| e.to_string())?;
+    Ok(!engine.evaluate(&batch).is_empty())
+}
+
+#[test]
+fn every_edge_case_has_its_expected_outcome() {
+    let Some(shared) = shared() else { return };
+    let cases: Vec<Value> =
+        serde_json::from_str(&std::fs::read_to_string(shared.join("edge_cases.json")).unwrap()).unwrap();
+    let mut wrong = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        // The longest list of the public rules is written in short there.
+        let detection = if case["detection"].is_string() {
+            let values: Vec<String> = (0..4432).map(|n| format!("v{n}")).collect();
+            json!({"sel": {"F": values}, "condition": "sel"})
+        } else {
+            case["detection"].clone()
+        };
+        let outcome = holds(&detection, event(case["event"].clone()));
+        let as_expected = match (&case["expected"], &outcome) {
+            (Value::String(_), Err(_)) => true,
+            (Value::Number(n), Ok(holds)) => (n.as_i64() == Some(1)) == *holds,
+            _ => false,
+        };
+        if !as_expected {
+            wrong.push(format!("{number} {}: {} on {}: {outcome:?}", case["case"], case["detection"], case["event"]));
+        }
+    }
+    assert_eq!(cases.len(), 263);
+    assert_eq!(wrong, Vec::<String>::new(), "{} of {} differ", wrong.len(), cases.len());
+}
+
+#[test]
+fn public_rules_load_without_a_refusal() {
+    let Some(shared) = shared() else { return };
+    let (rules, problems) = RuleSet::load(&[shared.join("rules")]).unwrap();
+    let refused: Vec<String> = problems.iter().filter(|p| p.fatal).map(ToString::to_string).collect();
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(rules.rules().len(), 3140);
+    let dead = rules.dead(&["k8s_audit", "auditd", "falco"]).len();
+    // Alive: kubernetes audit 16, auditd 53, and the rules over rows of any format: processes, files and connections.
+    assert!((2500..3000).contains(&dead), "{dead} dead");
+    let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
+    let engine = rules.compile(&plan).unwrap();
+    let batch = batch_of_json(&plan, &[event(json!({"F": 1}))]).unwrap();
+    assert_eq!(engine.evaluate(&batch), []);
+}
+
+#[test]
+fn public_kubernetes_rules_fire_on_raw_audit_events() {
+    let Some(shared) = shared() else { return };
+    let (rules, _) = RuleSet::load(&[shared.join("rules/application/kubernetes")]).unwrap();
+    let engine = rules.clone().compile(&Arc::new(FieldPlan::new(rules.raw_fields()))).unwrap();
+    let pod = |spec: Value| {
+        json!({"verb": "create", "objectRef": {"resource": "pods", "namespace": "kube-system"},
+               "requestObject": {"spec": spec}, "stage": "ResponseComplete"})
+    };
+    let events = [
+        pod(json!({"volumes": [{"hostPath": {"path": "/"}}]})),
+        pod(json!({"containers": [{"name": "a"}, {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]})),
+        json!({"verb": "create", "objectRef": {"resource": "selfsubjectrulesreviews", "apiGroup": "authorization.k8s.io"}}),
+        json!({"verb": "create", "objectRef": {"resource": "pods", "subresource": "exec"}}),
+    ];
+    let events = events.map(|event| JsonEvent { format: "k8s_audit".into(), event, ..JsonEvent::default() });
+    let batch = batch_of_json(engine.plan(), &events).unwrap();
+    let mut fired = vec![Vec::new(); events.len()];
+    for found in engine.evaluate(&batch) {
+        fired[found.row as usize].push(engine.rules()[found.rule as usize].title.as_str());
+    }
+    fired.iter_mut().for_each(|titles| titles.sort_unstable());
+    assert_eq!(fired[0], ["Container With A hostPath Mount Created", "Creation Of Pod In System Namespace"]);
+    assert_eq!(fired[1], ["Creation Of Pod In System Namespace", "Privileged Container Deployed"]);
+    assert_eq!(fired[2], ["RBAC Permission Enumeration Attempt"]);
+    assert_eq!(fired[3], ["Potential Remote Command Execution In Pod Container"]);
+}
+
+/// Rules of every shape over a small vocabulary, in which the values of [`events`] are found by chance.
+fn rules_of_every_shape() -> String {
+    let detections = [
+        json!({"s": {"F": "ab"}, "condition": "s"}),
+        json!({"s": {"F|contains": ["a", "B"], "G|startswith": "x"}, "condition": "s"}),
+        json!({"s": {"F|endswith": "b"}, "f": {"G": "xy"}, "condition": "s and not f"}),
+        json!({"s": {"F": ["a*b", "?", 1]}, "t": {"G": null}, "condition": "s or t"}),
+        json!({"s_1": {"F|contains|all": ["a", "b"]}, "s_2": {"G|exists": true}, "s_3": {"H|gt": 0}, "condition": "2 of s_*"}),
+        json!({"s": [{"F": "a"}, {"G|re": "^x.?$"}], "condition": "not s"}),
+        json!({"s": {"H": [0, 1.5, "1"]}, "condition": "s"}),
+        json!({"s": {"F|neq": ["a", "b"]}, "t": {"G|cased": "X"}, "condition": "s and t or not t and not s"}),
+        json!({"s": ["ab", "x*y"], "f": {"H": "true"}, "condition": "s and not f"}),
+        json!({"s": {"|all": ["a", "x"]}, "condition": "s"}),
+        json!({"s": {"F|fieldref": "G"}, "condition": "s"}),
+        json!({"s": {"F": "*"}, "t": {"G": ""}, "u": {"H|lte": 1}, "condition": "all of them"}),
+        json!({"s": {"K.L": "a"}, "t": {"K.L|contains": "b"}, "condition": "s and t"}),
+        json!({"s": {"F": "b"}, "t": {"F": "b", "G": "x"}, "condition": "not 1 of them"}),
+    ];
+    let all: Vec<String> = detections.iter().enumerate().map(|(n, d)| rule(&format!("rule {n:02}"), d)).collect();
+    all.join("---\n")
+}
+
+fn matches_of(engine: &Engine, batch: &EventBatch) -> Vec<(String, usize)> {
+    let of = |m: &Match| (engine.rules()[m.rule as usize].title.clone(), m.row as usize);
+    let mut all: Vec<_> = engine.evaluate(batch).iter().map(of).collect();
+    all.sort_unstable();
+    all
+}
+
+mod random {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scalar() -> impl Strategy<Value = Value> {
+        const TEXTS: [&str; 15] =
+            ["a", "b", "ab", "aB", "bab", "A", "x", "X", "xy", "x\ny", "", "1", "0", "1.5", "true"];
+        prop_oneof![
+            6 => proptest::sample::select(&TEXTS[..]).prop_map(Value::from),
+            1 => (-1i64..3).prop_map(Value::from),
+            1 => Just(json!(1.5)),
+            1 => Just(json!(1.0)),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => Just(Value::Null),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            5 => scalar(),
+            1 => proptest::collection::vec(scalar(), 0..3).prop_map(Value::from),
+            1 => scalar().prop_map(|v| json!({"L": v})),
+        ]
+    }
+
+    pub(super) fn events() -> impl Strategy<Value = Vec<JsonEvent>> {
+        let keys = proptest::sample::select(&["F", "G", "H", "K", "m"][..]);
+        let one = proptest::collection::btree_map(keys, value(), 0..5);
+        let one = one.prop_map(|map| {
+            event(map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<serde_json::Map<_, _>>().into())
+        });
+        proptest::collection::vec(one, 0..150)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(120))]
+
+        #[test]
+        fn columns_agree_with_a_row_by_row_reading_of_the_rules(events in events()) {
+            let text = rules_of_every_shape();
+            let engine = compile(&text).unwrap();
+            let batch = batch_of_json(engine.plan(), &events).unwrap();
+            let parsed = rsigma_parser::parse_sigma_yaml(&text).unwrap();
+            let mut expected = Vec::new();
+            for rule in &parsed.rules {
+                for (row, event) in events.iter().enumerate() {
+                    if naive::holds(&rule.detection, &event.event) {
+                        expected.push((rule.title.clone(), row));
+                    }
+                }
+            }
+            expected.sort_unstable();
+            prop_assert_eq!(matches_of(&engine, &batch), expected);
+        }
+
+        #[test]
+        fn batching_changes_nothing(events in events(), size in 1usize..9) {
+            let engine = compile(&rules_of_every_shape()).unwrap();
+            let whole = batch_of_json(engine.plan(), &events).unwrap();
+            let expected = engine.evaluate(&whole);
+            let mut sliced = Vec::new();
+            for start in (0..whole.rows()).step_by(size) {
+                let part = whole.slice(start, size.min(whole.rows() - start));
+                let moved = |m: Match| Match { row: m.row + start as u32, ..m };
+                sliced.extend(engine.evaluate(&part).into_iter().map(moved));
+            }
+            prop_assert_eq!(&sliced, &expected);
+            // Without the decoder's fields, they come from the payload.
+            prop_assert_eq!(engine.evaluate(&whole.with_fields(Vec::new())), expected);
+        }
+    }
+}
+
+#[test]
+fn rules_see_only_rows_of_their_logsource() {
+    let text = "\
+title: audit\nlogsource: {product: kubernetes, service: audit}\ndetection: {s: {verb: get}, condition: s}\n---\n\
+title: process\nlogsource: {category: process_creation, product: linux}\n\
+detection: {s: {Image|endswith: /nc}, condition: s}\n---\n\
+title: connection\nlogsource: {category: network_connection}\n\
+detection: {s: {Initiated: 'true', DestinationPort: 53}, condition: s}\n---\n\
+title: mine\nlogsource: {product: shop}\ndetection: {s: {verb: get}, condition: s}\n";
+    let engine = compile(text).unwrap();
+    let of = |format: &str, class_uid: i32, columns: Value, event: Value| JsonEvent {
+        format: format.into(),
+        class_uid,
+        columns: columns.as_object().cloned().unwrap_or_default(),
+        event,
+    };
+    let nc = json!({"process_file_path": "/bin/nc", "process_cmd_line": "nc -l"});
+    let events = [
+        of("k8s_audit", 6003, json!({}), json!({"verb": "get"})),
+        of("shop", 0, json!({}), json!({"verb": "get"})),
+        of("other", 0, nc.clone(), json!({"verb": "get"})),
+        of("other", 1007, nc.clone(), json!({})),
+        of("falco", 2004, nc.clone(), json!({})),
+        of("auditd", 1001, nc, json!({})),
+        of("auditd", 0, json!({"process_file_path": "/bin/nc", "syscall": "execve"}), json!({})),
+        of("auditd", 4001, json!({"syscall": "connect", "dst_endpoint_port": 53}), json!({})),
+        of("flows", 4001, json!({"connection_info_direction": "inbound", "dst_endpoint_port": 53}), json!({})),
+    ];
+    let batch = batch_of_json(engine.plan(), &events).unwrap();
+    let expected = [("audit", 0), ("connection", 7), ("mine", 1), ("process", 3), ("process", 4), ("process", 6)];
+    assert_eq!(matches_of(&engine, &batch), expected.map(|(title, row)| (title.to_owned(), row)));
+    let (rules, _) = RuleSet::parse("r.yml", text);
+    let dead: Vec<&str> = rules.dead(&["k8s_audit"]).iter().map(|r| r.title.as_str()).collect();
+    assert_eq!(dead, ["mine"]);
+}
+
+#[test]
+fn a_plan_that_lacks_a_path_is_refused() {
+    let (rules, _) = RuleSet::parse("r.yml", &rule("r", &json!({"s": {"F": "x"}, "condition": "s"})));
+    let error = rules.compile(&Arc::new(FieldPlan::new(["G"]))).unwrap_err();
+    assert!(error.to_string().contains("`F`"), "{error}");
+}
+
+#[test]
+fn keywords_are_sought_in_text_that_is_no_json_too() {
+    use palisade_events::EventBuilder;
+    let engine = compile(&rule("r", &json!({"s": ["rm -rf"], "condition": "s"}))).unwrap();
+    let mut builder = EventBuilder::new(Arc::clone(engine.plan()));
+    for (row, raw) in ["type=EXECVE a0=rm a1=-RF", "proc: RM -rf /", "proctitle=726D"].into_iter().enumerate() {
+        builder.put_text(col::EVENT_UID, &format!("{row}"));
+        builder.put_time(col::TIME, 0);
+        builder.put_int(col::CLASS_UID, 0);
+        builder.put_int(col::ACTIVITY_ID, 0);
+        [col::SOURCE, col::FORMAT, col::ORIGIN].into_iter().for_each(|c| builder.put_word(c, "test"));
+        builder.put_flag(col::LATE, false);
+        builder.put_text(col::RAW, raw);
+        if row == 2 {
+            builder.put_text(col::PROCESS_CMD_LINE, "rm -rf /var");
+        }
+        builder.end_row();
+    }
+    let batch = builder.finish().unwrap();
+    assert_eq!(matches_of(&engine, &batch), [("r".to_owned(), 1), ("r".to_owned(), 2)]);
+}
+
+#[test]
+fn a_finding_says_who_did_what_and_which_values_matched() {
+    let text = "\
+title: Exec\nid: r1\nstatus: test\nlevel: high\nauthor: a\nmodified: 2026-01-02\ntags: [attack.t1609, attack.execution]\n\
+logsource: {product: kubernetes, service: audit}\n\
+detection:\n  s: {verb: create, objectRef.subresource: [exec, attach]}\n  f: {user.username: bob}\n  condition: s and not f\n\
+palisade: {entity: user, triage: [Ask them.]}\n";
+    let engine = compile(text).unwrap();
+    let raw = json!({"verb": "create", "user": {"username": "alice"},
+                     "objectRef": {"resource": "pods", "subresource": "exec", "namespace": "prod", "name": "web-0"}});
+    let columns = json!({"cluster_name": "c1", "namespace_name": "prod", "pod_name": "web-0", "workload_name": "web"});
+    let columns = columns.as_object().cloned().unwrap();
+    let batch = batch_of_json(
+        engine.plan(),
+        &[JsonEvent { format: "k8s_audit".into(), columns, event: raw, ..JsonEvent::default() }],
+    )
+    .unwrap();
+    let findings = engine.findings(&batch, &engine.evaluate(&batch));
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(
+        finding.explanation,
+        "create pods/exec by user alice in prod/web-0: verb=create, objectRef.subresource=exec."
+    );
+    assert_eq!(finding.entity.to_string(), "user:c1/alice");
+    let entities: Vec<String> = finding.entities.iter().map(ToString::to_string).collect();
+    assert_eq!(entities, ["user:c1/alice", "workload:c1/prod/web", "namespace:c1/prod", "cluster:c1/c1"]);
+    assert_eq!((finding.confidence.value(), finding.rule_version.as_str(), finding.count), (0.7, "2026-01-02", 1));
+    assert_eq!(finding.evidence[0].event_uid, batch.uid(0));
+    assert_eq!(finding.triage, ["Ask them."]);
+}
+
+#[test]
+fn a_row_that_names_nothing_is_about_its_cluster() {
+    let engine = compile(&rule("r", &json!({"s": {"F": "x"}, "condition": "s"}))).unwrap();
+    let batch = batch_of_json(engine.plan(), &[event(json!({"F": "x"}))]).unwrap();
+    let findings = engine.findings(&batch, &engine.evaluate(&batch));
+    assert_eq!(findings[0].entity.to_string(), "cluster:/unknown");
+    assert_eq!(findings[0].entities.len(), 1);
+}

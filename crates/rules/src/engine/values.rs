@@ -1,0 +1,175 @@
+//! The values of a field in a batch, row by row, as codes into distinct values wherever the batch has those.
+
+use std::cell::OnceCell;
+
+use arrow::array::{
+    Array, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, StringArray, TimestampMicrosecondArray,
+};
+use palisade_events::batch::WordColumn;
+use palisade_events::fields::FieldRef;
+use palisade_events::schema::{AnyColumn, Text, Word};
+use palisade_events::{EventBatch, FieldColumn, col, time};
+use serde_json::Value;
+
+use crate::predicate::text_of;
+
+/// A field's place in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Column(AnyColumn),
+    /// Number of the path in the plan.
+    Raw(usize),
+    Event,
+}
+
+/// The values of one field over a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values<'b> {
+    Word(WordColumn<'b>),
+    Text(&'b StringArray),
+    Words(&'b ListArray, &'b StringArray),
+    Time(&'b TimestampMicrosecondArray),
+    Long(&'b Int64Array),
+    Int(&'b Int32Array),
+    Flag(&'b BooleanArray),
+    Raw(&'b FieldColumn),
+    Event(&'b EventBatch, &'b EventTexts),
+    /// A batch that has no such field.
+    Absent,
+}
+
+impl<'b> Values<'b> {
+    pub(crate) fn of(slot: Slot, batch: &'b EventBatch, fields: &'b [FieldColumn], texts: &'b EventTexts) -> Self {
+        match slot {
+            Slot::Column(AnyColumn::Word(c)) => Self::Word(batch.word(c)),
+            Slot::Column(AnyColumn::Text(c)) => Self::Text(batch.text(c)),
+            Slot::Column(AnyColumn::Words(c)) => {
+                let lists = batch.words(c);
+                Self::Words(lists, lists.values().as_string())
+            }
+            Slot::Column(AnyColumn::Time(c)) => Self::Time(batch.time(c)),
+            Slot::Column(AnyColumn::Long(c)) => Self::Long(batch.long(c)),
+            Slot::Column(AnyColumn::Int(c)) => Self::Int(batch.int(c)),
+            Slot::Column(AnyColumn::Flag(c)) => Self::Flag(batch.flag(c)),
+            Slot::Raw(path) => fields.get(path).map_or(Self::Absent, Self::Raw),
+            Slot::Event => Self::Event(batch, texts),
+        }
+    }
+
+    /// How many codes there are, where a code's value may belong to many rows. Else a code is used once.
+    pub(crate) fn shared_codes(&self) -> Option<usize> {
+        match self {
+            Self::Word(column) => Some(column.values().len()),
+            Self::Raw(column) => Some(column.values().len()),
+            _ => None,
+        }
+    }
+
+    /// Calls `see` with the codes of a row's values.
+    #[inline]
+    pub(crate) fn codes(&self, row: usize, mut see: impl FnMut(usize)) {
+        let mut one = |is_valid: bool| {
+            if is_valid {
+                see(row);
+            }
+        };
+        match self {
+            Self::Word(column) => {
+                if let Some(code) = column.code(row) {
+                    see(code);
+                }
+            }
+            Self::Raw(column) => column.codes(row).iter().for_each(|code| see(*code as usize)),
+            Self::Text(column) => one(column.is_valid(row)),
+            Self::Time(column) => one(column.is_valid(row)),
+            Self::Long(column) => one(column.is_valid(row)),
+            Self::Int(column) => one(column.is_valid(row)),
+            Self::Flag(column) => one(column.is_valid(row)),
+            Self::Event(..) => one(true),
+            Self::Words(lists, items) => {
+                if lists.is_valid(row) {
+                    let offsets = lists.value_offsets();
+                    let range = offsets[row] as usize..offsets[row + 1] as usize;
+                    range.filter(|item| items.is_valid(*item)).for_each(see);
+                }
+            }
+            Self::Absent => {}
+        }
+    }
+
+    /// Calls `see` with the value of a code.
+    #[inline]
+    pub(crate) fn value<R>(&self, code: usize, see: impl FnOnce(FieldRef<'_>) -> R) -> R {
+        match self {
+            Self::Word(column) => see(FieldRef::Str(column.values().value(code))),
+            Self::Raw(column) => see(column.values()[code].as_ref()),
+            Self::Text(column) => see(FieldRef::Str(column.value(code))),
+            Self::Words(_, items) => see(FieldRef::Str(items.value(code))),
+            Self::Time(column) => see(FieldRef::Str(&time::format_rfc3339(column.value(code)))),
+            Self::Long(column) => see(FieldRef::Int(column.value(code))),
+            Self::Int(column) => see(FieldRef::Int(column.value(code).into())),
+            Self::Flag(column) => see(FieldRef::Bool(column.value(code))),
+            Self::Event(batch, texts) => see(FieldRef::Str(texts.get(batch, code))),
+            Self::Absent => see(FieldRef::Null),
+        }
+    }
+}
+
+/// The text of whole events, for keywords: made when first asked for, row by row.
+#[derive(Debug)]
+pub(crate) struct EventTexts(Vec<OnceCell<String>>);
+
+/// Columns with words of the event itself, for payloads that are not JSON: they hold decoded what the payload may hold
+/// as hex.
+const TEXTS: [Text; 5] = [col::MESSAGE, col::STATUS_DETAIL, col::PROCESS_CMD_LINE, col::FILE_PATH, col::RESOURCE_NAME];
+const WORDS: [Word; 5] =
+    [col::PROCESS_NAME, col::PROCESS_FILE_PATH, col::PROCESS_CWD, col::ACTOR_USER_NAME, col::PROCESS_USER_NAME];
+
+impl EventTexts {
+    pub(crate) fn new(rows: usize) -> Self {
+        Self(std::iter::repeat_with(OnceCell::new).take(rows).collect())
+    }
+
+    /// All values of the payload as one text, one a line; keys are no values. A payload that is not JSON is taken as it
+    /// is, with the columns that were decoded from it.
+    fn get(&self, batch: &EventBatch, row: usize) -> &str {
+        self.0[row].get_or_init(|| {
+            let mut all = String::new();
+            let raw = batch.text(col::RAW);
+            if raw.is_valid(row) {
+                if let Ok(event @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(raw.value(row)) {
+                    gather(&event, &mut all);
+                    return all;
+                }
+                all.push_str(raw.value(row));
+            }
+            let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
+            for text in texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))) {
+                all.push('\n');
+                all.push_str(text);
+            }
+            all
+        })
+    }
+}
+
+fn gather(value: &Value, all: &mut String) {
+    let scalar = match value {
+        Value::Array(members) => return members.iter().for_each(|member| gather(member, all)),
+        Value::Object(object) => return object.values().for_each(|member| gather(member, all)),
+        Value::Null => return,
+        Value::String(s) => FieldRef::Str(s),
+        Value::Bool(b) => FieldRef::Bool(*b),
+        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
+            (Some(i), ..) => FieldRef::Int(i),
+            (_, Some(u), _) => FieldRef::UInt(u),
+            (.., f) => FieldRef::Float(f.unwrap_or(f64::NAN)),
+        },
+    };
+    if let Some(text) = text_of(scalar) {
+        if !all.is_empty() {
+            all.push('\n');
+        }
+        all.push_str(&text);
+    }
+}

@@ -1,0 +1,232 @@
+//! Fields and batches from events that are JSON already: for `rules eval`, for pack tests, and for hunts that take raw
+//! fields from stored payloads.
+//!
+//! Live streams go through the decoders instead, which fill all columns and read more than JSON.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+use palisade_events::fields::{FieldRef, FieldTree, FieldsBuilder};
+use palisade_events::schema::AnyColumn;
+use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col, time};
+use serde_json::{Map, Value};
+
+use crate::taxonomy;
+
+/// An event as JSON, with what a decoder would say about it.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JsonEvent {
+    /// Name of the decoder that would read it.
+    pub format: String,
+    /// OCSF class; 0 if it does not matter.
+    #[serde(default)]
+    pub class_uid: i32,
+    /// Event columns, by name.
+    #[serde(default)]
+    pub columns: Map<String, Value>,
+    /// The payload.
+    #[serde(default)]
+    pub event: Value,
+}
+
+/// Puts the planned paths of a payload into the current row.
+///
+/// Where an object has a key spelled like the whole rest of a path, that key's value is the path's, and no deeper key
+/// is looked at.
+pub fn put_json(fields: &mut FieldsBuilder, event: &Value) {
+    let plan = Arc::clone(fields.plan());
+    if let (Some(root), Value::Object(object)) = (plan.tree().root(), event) {
+        walk(plan.tree(), root, object, &[], fields);
+    }
+}
+
+/// The planned paths of payloads, row by row. A row without a payload has no values.
+pub fn fields_of_json<'v>(
+    plan: &Arc<FieldPlan>,
+    events: impl IntoIterator<Item = Option<&'v Value>>,
+) -> Vec<FieldColumn> {
+    let mut fields = FieldsBuilder::new(Arc::clone(plan));
+    let mut rows = 0;
+    for event in events {
+        if let Some(event) = event {
+            put_json(&mut fields, event);
+        }
+        fields.end_row();
+        rows += 1;
+    }
+    fields.finish(rows)
+}
+
+/// The planned paths of a batch's stored payloads, where those are JSON.
+pub fn fields_of_raw(plan: &Arc<FieldPlan>, batch: &EventBatch) -> Vec<FieldColumn> {
+    let raw = batch.text(col::RAW);
+    let mut fields = FieldsBuilder::new(Arc::clone(plan));
+    for row in 0..batch.rows() {
+        if raw.is_valid(row)
+            && let Ok(event) = serde_json::from_str::<Value>(raw.value(row))
+        {
+            put_json(&mut fields, &event);
+        }
+        fields.end_row();
+    }
+    fields.finish(batch.rows())
+}
+
+/// A batch of JSON events, with the raw fields of `plan`. Columns that are not given, and that the field map declares
+/// to be the same as a payload path, are filled from the payload.
+///
+/// # Errors
+/// When Arrow refuses the columns.
+pub fn batch_of_json(plan: &Arc<FieldPlan>, events: &[JsonEvent]) -> palisade_events::Result<EventBatch> {
+    let mut builder = EventBuilder::new(Arc::clone(plan));
+    for (row, event) in events.iter().enumerate() {
+        for (name, value) in &event.columns {
+            if let Some(column) = AnyColumn::named(name) {
+                put_column(&mut builder, column, value);
+            }
+        }
+        for (path, column) in taxonomy::same_columns(&event.format) {
+            let value = path.split('.').try_fold(&event.event, |at, key| at.get(key));
+            if let Some(Value::String(text)) = value
+                && !text.is_empty()
+            {
+                put_column(&mut builder, column, &Value::from(text.as_str()));
+            }
+        }
+        builder.put_text(col::EVENT_UID, &format!("{row:032x}"));
+        builder.put_time(col::TIME, 0);
+        builder.put_int(col::CLASS_UID, event.class_uid);
+        builder.put_int(col::ACTIVITY_ID, 0);
+        builder.put_word(col::SOURCE, "json");
+        builder.put_word(col::FORMAT, &event.format);
+        builder.put_word(col::ORIGIN, "json");
+        builder.put_long(col::OFFSET, row as i64);
+        builder.put_flag(col::LATE, false);
+        if !event.event.is_null() {
+            builder.put_text(col::RAW, &event.event.to_string());
+        }
+        put_json(builder.fields(), &event.event);
+        builder.end_row();
+    }
+    builder.finish()
+}
+
+fn put_column(builder: &mut EventBuilder, column: AnyColumn, value: &Value) {
+    match (column, value) {
+        (AnyColumn::Text(c), Value::String(s)) => builder.put_text(c, s),
+        (AnyColumn::Word(c), Value::String(s)) => builder.put_word(c, s),
+        (AnyColumn::Words(c), Value::Array(all)) => builder.put_words(c, all.iter().filter_map(Value::as_str)),
+        (AnyColumn::Time(c), Value::String(s)) => {
+            if let Some(time) = time::parse_rfc3339(s) {
+                builder.put_time(c, time);
+            }
+        }
+        (AnyColumn::Long(c), Value::Number(n)) => {
+            if let Some(n) = n.as_i64() {
+                builder.put_long(c, n);
+            }
+        }
+        (AnyColumn::Int(c), Value::Number(n)) => {
+            if let Some(n) = n.as_i64().and_then(|n| i32::try_from(n).ok()) {
+                builder.put_int(c, n);
+            }
+        }
+        (AnyColumn::Flag(c), Value::Bool(b)) => builder.put_flag(c, *b),
+        _ => {}
+    }
+}
+
+/// Depth is bounded by that of JSON that serde reads.
+fn walk(tree: &FieldTree, node: usize, object: &Map<String, Value>, settled: &[usize], fields: &mut FieldsBuilder) {
+    let mut literal: Vec<usize> = Vec::new();
+    for (key, value) in object {
+        let Some(step) = tree.step(node, key) else { continue };
+        for path in &step.leaves {
+            if !settled.contains(path) {
+                put_value(*path, value, fields);
+                literal.push(*path);
+            }
+        }
+    }
+    let settled = if literal.is_empty() {
+        settled
+    } else {
+        literal.extend_from_slice(settled);
+        &literal
+    };
+    for (key, value) in object {
+        if let Some(child) = tree.step(node, key).and_then(|step| step.child) {
+            descend(tree, child, value, settled, fields);
+        }
+    }
+}
+
+fn descend(tree: &FieldTree, node: usize, value: &Value, settled: &[usize], fields: &mut FieldsBuilder) {
+    match value {
+        Value::Object(object) => walk(tree, node, object, settled, fields),
+        Value::Array(members) => members.iter().for_each(|m| descend(tree, node, m, settled, fields)),
+        _ => {}
+    }
+}
+
+fn put_value(path: usize, value: &Value, fields: &mut FieldsBuilder) {
+    let scalar = match value {
+        Value::Array(members) if members.is_empty() => FieldRef::Null,
+        Value::Array(members) => return members.iter().for_each(|member| put_value(path, member, fields)),
+        Value::Null => FieldRef::Null,
+        Value::Bool(b) => FieldRef::Bool(*b),
+        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
+            (Some(i), ..) => FieldRef::Int(i),
+            (_, Some(u), _) => FieldRef::UInt(u),
+            (.., Some(f)) => FieldRef::Float(f),
+            _ => return,
+        },
+        Value::String(s) => FieldRef::Str(s),
+        Value::Object(_) => FieldRef::Object,
+    };
+    fields.put(path, scalar);
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_events::FieldValue;
+    use serde_json::json;
+
+    use super::*;
+
+    fn values(path: &str, event: &Value) -> Vec<FieldValue> {
+        let plan = Arc::new(FieldPlan::new([path]));
+        let columns = fields_of_json(&plan, [Some(event)]);
+        columns[0].codes(0).iter().map(|&code| columns[0].values()[code as usize].clone()).collect()
+    }
+
+    #[test]
+    fn paths_find_their_values() {
+        let text = |s: &str| FieldValue::Str(s.into());
+        for (path, event, expected) in [
+            ("a.b", json!({"a": {"b": "x"}}), vec![text("x")]),
+            ("a.b", json!({"a.b": "y", "a": {"b": "x"}}), vec![text("y")]),
+            ("a.b.c", json!({"a": [{"b.c": 1}, {"b": {"c": 2}}]}), vec![FieldValue::Int(1), FieldValue::Int(2)]),
+            ("a", json!({"a": [["x"], [], null]}), vec![text("x"), FieldValue::Null, FieldValue::Null]),
+            ("a", json!({"a": {"b": 1}}), vec![FieldValue::Object]),
+            ("a.b", json!({"a": "b"}), vec![]),
+            ("a", json!({"b": 1}), vec![]),
+            ("a", json!({"a": u64::MAX}), vec![FieldValue::UInt(u64::MAX)]),
+            ("a", json!({"a": 1.5}), vec![FieldValue::Float(1.5)]),
+            ("x.k8s.io/y", json!({"x": {"k8s.io/y": "allow"}}), vec![text("allow")]),
+        ] {
+            assert_eq!(values(path, &event), expected, "{path} of {event}");
+        }
+    }
+
+    #[test]
+    fn stored_payloads_give_the_fields_of_the_decoder() {
+        let plan = Arc::new(FieldPlan::new(["verb"]));
+        let events = [json!({"verb": "get"}), Value::Null, json!({"verb": ["a", "b"]})];
+        let events = events.map(|event| JsonEvent { format: "k8s_audit".into(), event, ..JsonEvent::default() });
+        let batch = batch_of_json(&plan, &events).unwrap();
+        assert_eq!(fields_of_raw(&plan, &batch), batch.fields());
+        assert_eq!(batch.word(col::API_OPERATION).get(0), Some("get"));
+    }
+}

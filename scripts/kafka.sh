@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# A real Kafka broker for tests: one process in KRaft mode, on this machine only, its data in a scratch folder.
+#
+#   scripts/kafka.sh fetch               get the jars into the cache, once
+#   scripts/kafka.sh start               start a broker, wait until it answers, print its bootstrap address
+#   scripts/kafka.sh status              print the bootstrap address of the running broker; fail if none runs
+#   scripts/kafka.sh stop                end the broker that start started, and remove the scratch folder it made
+#   scripts/kafka.sh tool CLASS ARG...   run a Kafka tool, as: tool org.apache.kafka.tools.TopicCommand --list ...
+#
+# Environment:
+#   PALISADE_KAFKA_HOME       where the jars are kept              (default: the user's cache folder)
+#   PALISADE_KAFKA_STATE      file that says what is running       (default: `running` beside the jars)
+#   PALISADE_KAFKA_PORT       port of the broker                   (default: a free one)
+#   PALISADE_KAFKA_DIR        data folder, kept by stop, so that a broker can be started again on its data
+#                             (default: a new folder, removed by stop)
+#   PALISADE_KAFKA_WAIT_SECS  how long start waits for an answer   (default: 90)
+#
+# It installs nothing but the jars. The broker ends only by `stop`: a caller that may fail sets a trap.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+home=${PALISADE_KAFKA_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/palisade/kafka}
+state=${PALISADE_KAFKA_STATE:-$home/running}
+wait_secs=${PALISADE_KAFKA_WAIT_SECS:-90}
+version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/kafka/pom.xml")
+libs=$home/$version
+
+say() { printf 'kafka.sh: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+need_java() {
+  command -v java >/dev/null || die "java is missing: install a Java runtime, version 17 or later (Debian: openjdk-17-jre-headless)"
+  local major
+  major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+  [ "${major:-0}" -ge 17 ] || die "java is version ${major:-unknown}: Kafka $version needs 17 or later"
+}
+
+fetch() {
+  [ -d "$libs" ] && return
+  need_java
+  command -v mvn >/dev/null || die "mvn is missing: install Maven (Debian: maven); it fetches Kafka's jars"
+  mkdir -p "$home"
+  local partial log
+  partial=$(mktemp -d "$home/partial.XXXXXX")
+  log=$partial.log
+  say "fetching Kafka $version"
+  if ! mvn -B -q -f "$here/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+    -DoutputDirectory="$partial" </dev/null >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    rm -rf "$partial" "$log"
+    die "the jars of Kafka $version could not be fetched"
+  fi
+  rm -f "$log"
+  # Moved whole, so that a fetch cut short never looks complete; a second fetch at the same time may have won.
+  mv -T "$partial" "$libs" 2>/dev/null || rm -rf "$partial"
+  [ -d "$libs" ] || die "$libs could not be written"
+}
+
+# A tool is a short-lived Java program: little heap, and no time spent on optimising it.
+tool() {
+  java -Xmx192m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" \
+    -Dpalisade.kafka.level=error -cp "$libs/*" "$@"
+}
+
+port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Below the range from which the system gives out ports to clients.
+free_port() {
+  local port try
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+    port_answers "$port" || { echo "$port"; return; }
+  done
+  die "no free port found"
+}
+
+# When a process began: tells our broker from a stranger that was given its number later.
+began() {
+  if [ -r "/proc/$1/stat" ]; then
+    sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20
+  else
+    ps -o lstart= -p "$1" 2>/dev/null | tr -s ' ' '_'
+  fi
+}
+
+# A process that ended and was not yet collected by its parent is not alive, although it can be signalled.
+alive() {
+  kill -0 "$1" 2>/dev/null || return 1
+  [ ! -r "/proc/$1/stat" ] || [ "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -c 1)" != Z ]
+}
+
+load_state() {
+  pid='' bootstrap='' dir='' made_dir='' since=''
+  [ -r "$state" ] || return 1
+  # shellcheck disable=SC1090
+  . "$state"
+}
+
+running() { load_state && alive "$pid" && [ "$(began "$pid")" = "$since" ]; }
+
+write_properties() { # dir port controller_port
+  cat >"$1/server.properties" <<EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$3
+listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
+advertised.listeners=PLAINTEXT://127.0.0.1:$2
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$1/log
+num.partitions=3
+auto.create.topics.enable=false
+# One broker: what Kafka keeps three copies of by default has to live with one.
+offsets.topic.num.partitions=3
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=3
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.retention.ms=-1
+log.cleaner.dedupe.buffer.size=2097152
+num.network.threads=2
+num.io.threads=2
+num.replica.fetchers=1
+background.threads=2
+EOF
+}
+
+launch() { # dir port controller_port; sets pid
+  if [ ! -e "$1/log/meta.properties" ]; then
+    local cluster
+    cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | cut -c 1-22)
+    tool kafka.tools.StorageTool format --cluster-id "$cluster" --config "$1/server.properties" \
+      >"$1/format.log" 2>&1 </dev/null || { tail -n 15 "$1/format.log" >&2; return 1; }
+  fi
+  (
+    trap '' HUP
+    exec java -Xms128m -Xmx384m -XX:+UseSerialGC -XX:MaxDirectMemorySize=128m \
+      -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" -cp "$libs/*" kafka.Kafka "$1/server.properties"
+  ) </dev/null >>"$1/broker.log" 2>&1 &
+  pid=$!
+}
+
+# The port alone is not enough: it opens before the broker knows its controller.
+await() { # port
+  local deadline=$((SECONDS + wait_secs))
+  while [ "$SECONDS" -lt "$deadline" ]; do
+    alive "$pid" || return 1
+    if port_answers "$1" && timeout 20 "$0" tool org.apache.kafka.tools.TopicCommand \
+      --bootstrap-server "127.0.0.1:$1" --list </dev/null >/dev/null 2>&1; then
+      return 0
+    fi
+    sleep 0.3
+  done
+  return 1
+}
+
+end_pid() {
+  local tick
+  kill -TERM "$1" 2>/dev/null || return 0
+  for tick in $(seq 1 100); do
+    alive "$1" || return 0
+    sleep 0.2
+  done
+  say "the broker did not end within 20 s and is killed"
+  kill -KILL "$1" 2>/dev/null || true
+  for tick in $(seq 1 25); do
+    alive "$1" || return 0
+    sleep 0.2
+  done
+}
+
+start() {
+  if running; then
+    die "a broker is running at $bootstrap (process $pid); stop it first, or name another PALISADE_KAFKA_STATE"
+  fi
+  need_java
+  fetch
+  local port controller_port made='' data=${PALISADE_KAFKA_DIR:-}
+  if [ -z "$data" ]; then
+    data=$(mktemp -d "${TMPDIR:-/tmp}/palisade-kafka.XXXXXX")
+    made=$data
+  fi
+  mkdir -p "$data" "$(dirname "$state")"
+  # Another program may take a port between our look and the broker's; ports that we chose are chosen again.
+  local try
+  for try in 1 2 3; do
+    port=${PALISADE_KAFKA_PORT:-$(free_port)}
+    controller_port=$(free_port)
+    [ "$port" != "$controller_port" ] || continue
+    port_answers "$port" && die "port $port is taken"
+    write_properties "$data" "$port" "$controller_port"
+    launch "$data" "$port" "$controller_port" || break
+    printf 'pid=%s\nsince=%q\nbootstrap=127.0.0.1:%s\ndir=%q\nmade_dir=%q\n' \
+      "$pid" "$(began "$pid")" "$port" "$data" "$made" >"$state"
+    if await "$port"; then
+      say "Kafka $version is up (process $pid, data in $data)"
+      echo "127.0.0.1:$port"
+      return
+    fi
+    end_pid "$pid"
+    grep -q 'Address already in use' "$data/broker.log" || break
+  done
+  tail -n 20 "$data/broker.log" >&2 || true
+  rm -f "$state"
+  [ -z "$made" ] || rm -rf "$made"
+  die "the broker did not answer within $wait_secs s"
+}
+
+stop() {
+  load_state || { say "nothing to stop"; return; }
+  if running; then end_pid "$pid"; else say "the broker was no longer running"; fi
+  [ -z "$made_dir" ] || rm -rf "$made_dir"
+  rm -f "$state"
+}
+
+status() {
+  if running && port_answers "${bootstrap##*:}"; then
+    echo "$bootstrap"
+  else
+    die "no broker is running"
+  fi
+}
+
+case "${1:-}" in
+  fetch) fetch; say "the jars are in $libs" ;;
+  start) start ;;
+  stop) stop ;;
+  status) status ;;
+  tool) shift; need_java; fetch; tool "$@" ;;
+  *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 2 ;;
+esac

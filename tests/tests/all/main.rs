@@ -1,0 +1,4 @@
+//! The cross-crate tests, a module for each subject.
+#![allow(clippy::unwrap_used)]
+
+mod crate_edges;
