@@ -1,8 +1,8 @@
 //! From a Kafka topic to committed tables, as a ratio to draining the same topic with a bare consumer in the same run.
 //!
 //! ```sh
-//! eval "$(scripts/kafka.sh start)"          # prints PALISADE_KAFKA
-//! cargo bench -p palisade-benches --bench end_to_end -- --events 400000
+//! PALISADE_KAFKA=$(scripts/kafka.sh start) cargo bench --workspace --bench end_to_end -- --events 400000
+//! scripts/kafka.sh stop
 //! ```
 //!
 //! What the shape stands for: Kubernetes audit events of about 1.3 kB from a busy cluster, four partitions, the starter
@@ -25,7 +25,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const PARTITIONS: i32 = 4;

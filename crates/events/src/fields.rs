@@ -63,6 +63,13 @@ pub struct FieldStep {
     pub child: Option<usize>,
 }
 
+/// What a key stands for while a tree grows: paths that end at it, and remainders of those that go on below it.
+#[derive(Default)]
+struct Split<'p> {
+    leaves: Vec<usize>,
+    deeper: Vec<(usize, &'p str)>,
+}
+
 impl FieldTree {
     /// The root node's number. An empty tree has none.
     pub fn root(&self) -> Option<usize> {
@@ -87,16 +94,16 @@ impl FieldTree {
     fn grow(&mut self, wanted: &[(usize, &str)]) -> usize {
         let node = self.nodes.len();
         self.nodes.push(HashMap::default());
-        let mut keys: BTreeMap<&str, (Vec<usize>, Vec<(usize, &str)>)> = BTreeMap::new();
+        let mut keys: BTreeMap<&str, Split<'_>> = BTreeMap::new();
         for &(path, rest) in wanted {
-            keys.entry(rest).or_default().0.push(path);
+            keys.entry(rest).or_default().leaves.push(path);
             for (dot, _) in rest.match_indices('.') {
                 if dot > 0 && dot + 1 < rest.len() {
-                    keys.entry(&rest[..dot]).or_default().1.push((path, &rest[dot + 1..]));
+                    keys.entry(&rest[..dot]).or_default().deeper.push((path, &rest[dot + 1..]));
                 }
             }
         }
-        for (key, (leaves, deeper)) in keys {
+        for (key, Split { leaves, deeper }) in keys {
             let child = (!deeper.is_empty()).then(|| self.grow(&deeper));
             self.nodes[node].insert(key.into(), FieldStep { leaves, child });
         }

@@ -2,9 +2,11 @@
 
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext, ident};
 use futures::{Stream, StreamExt, TryStreamExt};
 use palisade_events::EventBatch;
+use palisade_events::schema::COLUMNS;
 use palisade_lake::{Lake, LakeOptions, Table};
 
 use crate::{Error, Result, views};
@@ -14,18 +16,21 @@ use crate::{Error, Result, views};
 pub struct Limits {
     /// Most rows that [`Hunt::sql`] collects: an analyst's screen and memory, not an export.
     pub rows_max: usize,
+    /// Most bytes that sorts, joins and aggregates may hold; beyond, they spill to temporary files where they can.
+    pub memory_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rows_max: 1_000_000 }
+        Self { rows_max: 1_000_000, memory_bytes_max: 4 << 30 }
     }
 }
 
 /// A snapshot of a lake, open for queries. Commits that land later are seen by a new hunt.
 ///
 /// Tables: `events`, `findings`, `rejects`, `coverage`, `decisions`, `sources`, `dispositions`. Views: `events_ecs` (ECS
-/// names), `findings_open` (without those that analysts closed), `findings_grouped` (one row per group).
+/// names), `findings_judged` (with what analysts decided last), `findings_open` (those that stand), `findings_grouped` (one
+/// row per group).
 pub struct Hunt {
     context: SessionContext,
     limits: Limits,
@@ -46,12 +51,12 @@ impl Hunt {
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, options: LakeOptions, limits: Limits) -> Result<Self> {
         let mut lake = Lake::open_existing_with(url, options).await?;
-        let config = SessionConfig::new().with_information_schema(true);
-        let context = SessionContext::new_with_config(config);
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(limits.memory_bytes_max, 1.0).build_arc()?;
+        let context = SessionContext::new_with_config_rt(session_config(), runtime);
         for table in Table::ALL {
             let delta = lake.delta(table).await?;
             delta.update_datafusion_session(&context.state()).map_err(palisade_lake::Error::from)?;
-            let provider = delta.table_provider().await.map_err(palisade_lake::Error::from)?;
+            let provider = delta.table_provider().await?;
             context.register_table(table.name(), provider)?;
         }
         for view in views::all() {
@@ -88,11 +93,70 @@ impl Hunt {
     /// # Errors
     /// When the condition is wrong or the scan fails.
     pub async fn events(&self, filter: &str) -> Result<impl Stream<Item = Result<EventBatch>> + use<>> {
-        let query = format!("SELECT * FROM events WHERE {filter}");
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let rows = self.context.sql_with_options(&query, read_only).await?.execute_stream().await?;
+        self.events_with(filter, &[], RowOrder::Any).await
+    }
+
+    /// As [`events`](Self::events), reading only some columns (none means all; those that every event must have are
+    /// always read), and in an order.
+    ///
+    /// # Errors
+    /// When the condition or a column is wrong, or the scan fails.
+    pub async fn events_with(
+        &self,
+        filter: &str,
+        columns: &[&str],
+        order: RowOrder,
+    ) -> Result<impl Stream<Item = Result<EventBatch>> + use<>> {
+        let events = self.context.table("events").await?;
+        let condition = events.parse_sql_expr(filter)?;
+        let events = events.filter(condition)?.sort(order.keys().iter().map(|k| ident(*k).sort(true, true)).collect())?;
+        let wanted = COLUMNS.iter().filter(|c| {
+            columns.is_empty() || columns.contains(&c.name) || REQUIRED.contains(&c.name)
+        });
+        if let Some(unknown) = columns.iter().find(|name| !COLUMNS.iter().any(|c| c.name == **name)) {
+            return Err(Error::Column { name: (*unknown).to_owned() });
+        }
+        let events = events.select(wanted.map(|c| ident(c.name)))?;
+        let rows = events.execute_stream().await?;
         Ok(rows.map(|batch| Ok(EventBatch::from_columns(&batch?)?)))
     }
+}
+
+/// In which order rows come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RowOrder {
+    /// As they are found.
+    #[default]
+    Any,
+    /// Lane by lane, each in its own order: as the stream saw them.
+    Lane,
+    /// By event time; ties by id.
+    Time,
+}
+
+impl RowOrder {
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Any => &[],
+            Self::Lane => &["origin", "partition", "source", "record_offset", "message_index"],
+            Self::Time => &["time", "event_uid"],
+        }
+    }
+}
+
+/// Columns without which rows are no events.
+const REQUIRED: [&str; 8] = ["event_uid", "time", "class_uid", "activity_id", "source", "format", "origin", "late"];
+
+/// Filters run while files are decoded, on row groups that partitions, statistics and bloom filters leave over. Text
+/// comes as plain strings, the type that event batches are made from.
+fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new().with_information_schema(true);
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.pushdown_filters = true;
+    parquet.reorder_filters = true;
+    parquet.bloom_filter_on_read = true;
+    parquet.schema_force_view_types = false;
+    config
 }
 
 impl std::fmt::Debug for Hunt {
@@ -100,3 +164,6 @@ impl std::fmt::Debug for Hunt {
         f.debug_struct("Hunt").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

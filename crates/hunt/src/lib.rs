@@ -9,7 +9,7 @@ pub mod hunt;
 mod views;
 mod print;
 
-pub use hunt::{Hunt, Limits};
+pub use hunt::{Hunt, Limits, RowOrder};
 pub use print::{Layout, layout};
 
 /// Says why a query has no answer.
@@ -24,6 +24,12 @@ pub enum Error {
     /// Rows cannot be written out.
     #[error("arrow: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// There is no such event column.
+    #[error("no event column `{name}`")]
+    Column {
+        /// The name that was asked for.
+        name: String,
+    },
     /// Rows of the events table are no events.
     #[error(transparent)]
     Events(#[from] palisade_events::Error),

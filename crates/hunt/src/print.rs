@@ -47,7 +47,8 @@ fn lists_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
     use arrow::array::{ArrayRef, StringArray};
     use arrow::datatypes::DataType;
     use arrow::util::display::{ArrayFormatter, FormatOptions};
-    let columns = batch.schema().fields().iter().zip(batch.columns()).map(|(field, column)| {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
         let array: ArrayRef = match column.data_type() {
             DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) => {
                 let options = FormatOptions::default();

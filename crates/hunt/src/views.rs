@@ -5,7 +5,14 @@ use palisade_lake::DispositionStatus;
 
 /// `CREATE VIEW` statements, each after those that it uses.
 pub(crate) fn all() -> Vec<String> {
-    vec![events_ecs(), dispositions_newest("finding_uid"), dispositions_newest("group_uid"), findings_open(), findings_grouped()]
+    vec![
+        events_ecs(),
+        dispositions_newest("finding_uid", "true"),
+        dispositions_newest("group_uid", "finding_uid IS NULL"),
+        findings_judged(),
+        findings_open(),
+        findings_grouped(),
+    ]
 }
 
 /// Events under the names of the Elastic Common Schema, and `event_uid` to join by.
@@ -15,34 +22,54 @@ fn events_ecs() -> String {
     format!("CREATE VIEW events_ecs AS SELECT event_uid, date, {} FROM events", columns.join(", "))
 }
 
-/// What was decided last about each finding, or about each group.
-fn dispositions_newest(key: &str) -> String {
+/// What was decided last about each finding, or about each group. A disposition that names both is about the finding.
+/// Of two at the same moment the one that sorts last counts, so that every reader sees the same.
+fn dispositions_newest(key: &str, about: &str) -> String {
     format!(
-        "CREATE VIEW dispositions_by_{key} AS SELECT {key}, last_value(status ORDER BY at) AS status \
-         FROM dispositions WHERE {key} IS NOT NULL GROUP BY {key}"
+        "CREATE VIEW dispositions_by_{key} AS SELECT {key}, status, reason, \"by\", at FROM ( \
+           SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY at DESC, status DESC, reason DESC, \"by\" DESC) AS place \
+           FROM dispositions WHERE {key} IS NOT NULL AND {about}) WHERE place = 1"
     )
 }
 
-/// Findings that no analyst has closed.
+/// Findings with what was decided last: about the finding or about its group, whichever is newer.
+fn findings_judged() -> String {
+    let newer = |column: &str| {
+        format!("CASE WHEN g.at IS NULL OR d.at >= g.at THEN d.{column} ELSE g.{column} END AS disposition_{column}")
+    };
+    format!(
+        "CREATE VIEW findings_judged AS SELECT f.*, {}, {}, {}, {} FROM findings f \
+         LEFT JOIN dispositions_by_finding_uid AS d ON d.finding_uid = f.finding_uid \
+         LEFT JOIN dispositions_by_group_uid AS g ON g.group_uid = f.group_uid",
+        newer("status"),
+        newer("reason"),
+        newer("\"by\"").replace("disposition_\"by\"", "disposition_by"),
+        newer("at")
+    )
+}
+
+/// Findings that stand: no exception suppressed them, and no analyst has closed them.
 fn findings_open() -> String {
     let closed: Vec<String> = DispositionStatus::ALL
         .into_iter()
         .filter(|status| status.is_closed())
         .map(|status| format!("'{}'", status.name()))
         .collect();
-    let closed = closed.join(", ");
     format!(
-        "CREATE VIEW findings_open AS SELECT f.* FROM findings f \
-         LEFT JOIN dispositions_by_finding_uid AS by_finding ON by_finding.finding_uid = f.finding_uid \
-         LEFT JOIN dispositions_by_group_uid AS by_group ON by_group.group_uid = f.group_uid \
-         WHERE NOT coalesce(by_finding.status IN ({closed}), false) AND NOT coalesce(by_group.status IN ({closed}), false)"
+        "CREATE VIEW findings_open AS SELECT * FROM findings_judged \
+         WHERE suppressed_by IS NULL AND coalesce(disposition_status, 'open') NOT IN ({})",
+        closed.join(", ")
     )
 }
 
-/// One row per group: what a person is paged for once.
+/// One row per group: what a person is paged for once. Suppressed findings are counted beside, not in.
 fn findings_grouped() -> String {
     "CREATE VIEW findings_grouped AS SELECT group_uid, min(rule_uid) AS rule_uid, min(title) AS title, \
-     min(entity) AS entity, max(severity_id) AS severity_id, sum(count) AS events, count(*) AS findings, \
-     min(first_seen) AS first_seen, max(last_seen) AS last_seen, min(owner) AS owner FROM findings GROUP BY group_uid"
+     min(entity) AS entity, min(cluster_name) AS cluster_name, min(owner) AS owner, \
+     max(CASE WHEN suppressed_by IS NULL THEN severity_id END) AS severity_id, \
+     count(*) FILTER (WHERE suppressed_by IS NULL) AS findings, \
+     count(*) FILTER (WHERE suppressed_by IS NOT NULL) AS suppressed, \
+     sum(count) FILTER (WHERE suppressed_by IS NULL) AS events, \
+     min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM findings GROUP BY group_uid"
         .into()
 }

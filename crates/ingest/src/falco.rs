@@ -277,7 +277,8 @@ impl<'i> Alert<'i> {
     }
 
     fn ancestor(&mut self, key: &'i str, value: Value<'_, 'i>) {
-        let distance = key.strip_prefix("proc.aname[").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
+        let distance =
+            key.strip_prefix("proc.aname[").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
         // 0 is the process itself, 1 its parent: both have columns of their own.
         if let (Some(distance @ 2..), Some(name)) = (distance, present(value)) {
             if self.ancestors.len() < ANCESTORS_MAX {

@@ -315,7 +315,9 @@ impl<'i> Event<'i> {
 
     fn time(&self, record: &RecordMeta) -> Option<(Micros, &'i str)> {
         let readable = self.times.iter().flatten().find_map(|text| Some((parse_rfc3339(text)?, *text)));
-        readable.or_else(|| Some((record.time.and_then(in_range)?, self.times.iter().flatten().next().copied().unwrap_or_default())))
+        readable.or_else(|| {
+            Some((record.time.and_then(in_range)?, self.times.iter().flatten().next().copied().unwrap_or_default()))
+        })
     }
 
     /// Fills what several parts of the event decide together.

@@ -232,7 +232,12 @@ impl<'i> Columns<'i> for Mapper<'_> {
 }
 
 impl Mapper<'_> {
-    fn put<'v, V: Iterator<Item = FieldRef<'v>>>(&mut self, path: usize, values: impl Fn() -> V, row: &mut EventBuilder) {
+    fn put<'v, V: Iterator<Item = FieldRef<'v>>>(
+        &mut self,
+        path: usize,
+        values: impl Fn() -> V,
+        row: &mut EventBuilder,
+    ) {
         let mapping = self.mapping;
         if mapping.time == Some(path)
             && self.time.is_none()

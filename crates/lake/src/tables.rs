@@ -201,8 +201,9 @@ mod tests {
     fn named_columns_exist_in_their_tables() {
         for table in Table::ALL {
             let schema = table.schema();
+            let dated = table.dated_by();
             let named =
-                table.partitions().iter().chain(table.statistics()).chain(table.blooms()).chain(table.dated_by().as_ref());
+                table.partitions().iter().chain(table.statistics()).chain(table.blooms()).chain(dated.as_ref());
             for column in named {
                 assert!(schema.column_with_name(column).is_some(), "{table}.{column}");
             }

@@ -421,7 +421,7 @@ fn line_of(text: &str, at: usize) -> Option<usize> {
 /// The dotted key that a line sets, by its table's header above it.
 fn key_of(text: &str, line: usize) -> Option<String> {
     let key = text.lines().nth(line - 1)?.split('=').next()?.trim().to_owned();
-    let header = text.lines().take(line).filter(|l| l.trim_start().starts_with('[')).next_back();
+    let header = text.lines().take(line).filter(|l| l.trim_start().starts_with('[')).last();
     let table = header.map(|h| h.trim().trim_matches(['[', ']']).to_owned());
     Some(match table {
         Some(table) if !key.starts_with('[') => format!("{table}.{key}"),

@@ -36,3 +36,8 @@ pub use palisade_rules as rules;
 
 pub use arrow;
 pub use datafusion;
+
+/// The README's Rust, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -31,7 +31,7 @@ impl Feed {
     /// Whether files of this feed begin with a header record.
     pub(crate) fn header(&self) -> Header {
         match &self.format {
-            Format::Mapped(mapping) if mapping.has_header() => Header::First,
+            Format::Mapped(mapping) if mapping.needs_header() => Header::First,
             _ => Header::Absent,
         }
     }
@@ -175,7 +175,7 @@ fn load_correlations(config: &Config) -> Result<Vec<palisade_correlate::Spec>> {
     }
     for path in correlation_files(&config.correlate.paths)? {
         let text = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
-        let spec = palisade_correlate::Correlation::parse(&text)
+        let spec = palisade_correlate::Spec::parse(&text)
             .map_err(|e| Error::Correlate(format!("{}: {e}", path.display())))?;
         specs.push(spec);
     }

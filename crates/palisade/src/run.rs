@@ -25,7 +25,7 @@ use self::writer::Writer;
 use crate::clock;
 use crate::config::Config;
 use crate::engine::{Engine, LaneKey, LaneOutput, Replay, Restore, lane_key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 

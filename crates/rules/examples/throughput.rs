@@ -7,6 +7,8 @@
 //!
 //! Run with `cargo run --release -p palisade-rules --example throughput -- [folder of public rules]`.
 
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,9 +69,9 @@ fn audit(n: usize) -> JsonEvent {
         "requestURI": format!("/api/v1/namespaces/ns-{}/{resource}/object-{n}", n % 30),
         "userAgent": "kube-controller-manager/v1.34.1", "sourceIPs": ["10.0.0.7"],
         "objectRef": {"resource": resource, "namespace": format!("ns-{}", n % 30), "name": format!("object-{n}")},
-        "responseStatus": {"code": if n % 50 == 0 { 403 } else { 200 }},
+        "responseStatus": {"code": if n.is_multiple_of(50) { 403 } else { 200 }},
     });
-    if n % 200 == 0 {
+    if n.is_multiple_of(200) {
         event["requestObject"] = json!({"spec": {"hostPID": true, "containers": [{"name": "a", "image": "x"}]}});
         event["verb"] = "create".into();
         event["objectRef"]["resource"] = "pods".into();

@@ -136,7 +136,8 @@ fn real_falco_alerts_are_read_or_rejected_with_a_reason() {
         assert_eq!(rows(&run(&Format::Falco, &lines, size).0), rows(&whole));
     }
     // Every alert that is kept reads back from what was stored of it, to the same row.
-    let stored: Vec<Vec<u8>> = whole.iter().flat_map(|b| (0..b.rows()).map(|r| b.text(col::RAW).value(r).into())).collect();
+    let stored: Vec<Vec<u8>> =
+        whole.iter().flat_map(|b| (0..b.rows()).map(|r| b.text(col::RAW).value(r).into())).collect();
     let again = rows(&run(&Format::Falco, &stored, 7).0);
     assert_eq!(again.len(), stored.len());
     for ((_, live), (_, hunted)) in rows(&whole).into_iter().zip(again) {
@@ -204,13 +205,31 @@ fn a_header_names_the_cluster_before_the_configuration_does() {
 
 fn samples() -> Vec<(Format, &'static str)> {
     let mapping = Arc::new(Mapping::parse(MAPPING).unwrap());
-    let csv = Arc::new(Mapping::parse("format = \"csv\"\ntime = \"t\"\ntime_format = \"unix_s\"\ncolumns.process_name = \"who\"").unwrap());
+    let csv = Arc::new(
+        Mapping::parse("format = \"csv\"\ntime = \"t\"\ntime_format = \"unix_s\"\ncolumns.process_name = \"who\"")
+            .unwrap(),
+    );
     vec![
-        (Format::K8sAudit, r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"55ff-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods?container=a","verb":"create","user":{"username":"system:serviceaccount:shop:web","groups":["a","b"]},"sourceIPs":["1.2.3.4","10.0.0.1"],"objectRef":{"resource":"pods","namespace":"shop"},"requestObject":{"spec":{"containers":[{"image":"r:5000/a:1@sha256:ff","securityContext":{"privileged":true},"env":[{"name":"DB_PASSWORD","value":"hunter2"}]}]}},"responseStatus":{"code":201},"stageTimestamp":"2024-05-05T16:16:37.663647Z","annotations":{"authorization.k8s.io/decision":"allow"}}"#),
-        (Format::K8sAudit, r#"{"kind":"EventList","items":[{"auditID":"a","stage":"s","stageTimestamp":"2024-05-05T16:16:37Z","n":1e3},{"auditID":"b","timestamp":"x"}, 4]}"#),
-        (Format::Falco, r#"{"hostname":"n1","output":"x <NA>","output_fields":{"container.id":"0123456789ab","evt.time":1709283154832049033,"fd.name":"10.0.0.1:5->[::1]:443","proc.aname[2]":"init","proc.name":null,"user.loginuid":-1},"priority":"Warning","rule":"R","source":"syscall","tags":["t"],"time":"2024-03-01T08:52:34.832049033Z"}"#),
-        (Format::Falco, r#"{"output_fields":{"n_drops":"922"},"priority":"Debug","rule":"Falco internal: syscall event drop","time":"2023-03-03T03:03:03.000000003Z"}"#),
-        (Format::Mapped(mapping), r#"{"t":1714925797663,"who":"bash","n":12,"x":{"y":[[],{"z":"\u00e9\ud83d\ude00"}]}}"#),
+        (
+            Format::K8sAudit,
+            r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"55ff-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods?container=a","verb":"create","user":{"username":"system:serviceaccount:shop:web","groups":["a","b"]},"sourceIPs":["1.2.3.4","10.0.0.1"],"objectRef":{"resource":"pods","namespace":"shop"},"requestObject":{"spec":{"containers":[{"image":"r:5000/a:1@sha256:ff","securityContext":{"privileged":true},"env":[{"name":"DB_PASSWORD","value":"hunter2"}]}]}},"responseStatus":{"code":201},"stageTimestamp":"2024-05-05T16:16:37.663647Z","annotations":{"authorization.k8s.io/decision":"allow"}}"#,
+        ),
+        (
+            Format::K8sAudit,
+            r#"{"kind":"EventList","items":[{"auditID":"a","stage":"s","stageTimestamp":"2024-05-05T16:16:37Z","n":1e3},{"auditID":"b","timestamp":"x"}, 4]}"#,
+        ),
+        (
+            Format::Falco,
+            r#"{"hostname":"n1","output":"x <NA>","output_fields":{"container.id":"0123456789ab","evt.time":1709283154832049033,"fd.name":"10.0.0.1:5->[::1]:443","proc.aname[2]":"init","proc.name":null,"user.loginuid":-1},"priority":"Warning","rule":"R","source":"syscall","tags":["t"],"time":"2024-03-01T08:52:34.832049033Z"}"#,
+        ),
+        (
+            Format::Falco,
+            r#"{"output_fields":{"n_drops":"922"},"priority":"Debug","rule":"Falco internal: syscall event drop","time":"2023-03-03T03:03:03.000000003Z"}"#,
+        ),
+        (
+            Format::Mapped(mapping),
+            r#"{"t":1714925797663,"who":"bash","n":12,"x":{"y":[[],{"z":"\u00e9\ud83d\ude00"}]}}"#,
+        ),
         (Format::Mapped(csv), "who,t\nbash,\"17\"\"\"\n,1714925797.5"),
     ]
 }
@@ -265,9 +284,11 @@ fn audit_decoding_speed() {
     let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"cd7742f3-6ded-467d-af75-c1a8e333ebd0","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/configmaps/web-leader?timeout=32s","verb":"update","user":{"username":"system:serviceaccount:shop:web","uid":"5760272d-4bf9-483b-a6c7-ceebcb04f487","groups":["system:serviceaccounts","system:serviceaccounts:shop","system:authenticated"]},"sourceIPs":["172.31.16.64"],"userAgent":"web/v1.15.10 (linux/amd64) kubernetes/059c666/leader-election","objectRef":{"resource":"configmaps","namespace":"shop","name":"web-leader","uid":"7b0f1a88-9c7a-4f60-9e0d-1f2c3d4e5f60","apiVersion":"v1","resourceVersion":"123456"},"responseStatus":{"metadata":{},"code":200},"requestObject":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"web-leader","namespace":"shop","uid":"7b0f1a88-9c7a-4f60-9e0d-1f2c3d4e5f60","resourceVersion":"123456","creationTimestamp":"2024-04-05T16:16:37Z","annotations":{"control-plane.alpha.kubernetes.io/leader":"{\"holderIdentity\":\"web-7d4b9c6d5f-x2v9k\",\"leaseDurationSeconds\":15}"}}},"requestReceivedTimestamp":"2024-05-05T16:16:37.655912Z","stageTimestamp":"2024-05-05T16:16:37.663647Z","annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by RoleBinding \"web/shop\" of Role \"web\" to ServiceAccount \"web/shop\""}}"#;
     let lane = Arc::new(Lane::channel("test", "unit"));
     let count = 2000;
-    for (name, redactor, fields) in
-        [("redaction on", Redactor::default(), FIELDS), ("no fields", Redactor::default(), &[]), ("redaction off", Redactor::off(), FIELDS)]
-    {
+    for (name, redactor, fields) in [
+        ("redaction on", Redactor::default(), FIELDS),
+        ("no fields", Redactor::default(), &[]),
+        ("redaction off", Redactor::off(), FIELDS),
+    ] {
         let plan = Arc::new(FieldPlan::new(fields));
         let settings = Arc::new(Settings { redactor: Arc::new(redactor), plan: Arc::clone(&plan), ..settings() });
         let mut decoder = decoder(&Format::K8sAudit, Arc::clone(&lane), settings);
@@ -288,6 +309,12 @@ fn audit_decoding_speed() {
             assert_eq!(batch.rows() as i64, count);
         }
         let rate = count as f64 / best;
-        println!("{name}: {} bytes, {:.0} events/s, {:.0} MB/s, {:.2} us", event.len(), rate, rate * event.len() as f64 / 1e6, 1e6 / rate);
+        println!(
+            "{name}: {} bytes, {:.0} events/s, {:.0} MB/s, {:.2} us",
+            event.len(),
+            rate,
+            rate * event.len() as f64 / 1e6,
+            1e6 / rate
+        );
     }
 }

@@ -22,51 +22,77 @@ fn decode_with(plan: &[&str], payload: &str) -> (EventBatch, Decoded) {
 #[test]
 fn fields_of_an_alert_fill_their_columns() {
     let cases = [
-        (json!({"container.id": "host", "container.name": "host"}), json!({
-            "class_uid": 2004, "activity_id": 1, "finding_info_title": "R", "severity_id": 3, "message": "text",
-            "metadata_log_name": "syscall", "metadata_labels": ["a", "b"], "device_hostname": "n1",
-            "container_uid": null, "container_name": null, "time": "2024-03-01T08:52:34.832049Z",
-            "time_original": "2024-03-01T08:52:34.832049033Z",
-        })),
-        (json!({"proc.name": "sh", "proc.cmdline": "sh -c id", "proc.exepath": "/bin/sh", "proc.pid": 7,
+        (
+            json!({"container.id": "host", "container.name": "host"}),
+            json!({
+                "class_uid": 2004, "activity_id": 1, "finding_info_title": "R", "severity_id": 3, "message": "text",
+                "metadata_log_name": "syscall", "metadata_labels": ["a", "b"], "device_hostname": "n1",
+                "container_uid": null, "container_name": null, "time": "2024-03-01T08:52:34.832049Z",
+                "time_original": "2024-03-01T08:52:34.832049033Z",
+            }),
+        ),
+        (
+            json!({"proc.name": "sh", "proc.cmdline": "sh -c id", "proc.exepath": "/bin/sh", "proc.pid": 7,
             "proc.ppid": 6, "proc.pname": "runc", "proc.pcmdline": "runc x", "proc.pexepath": "/runc", "proc.cwd": "/",
             "proc.aname[3]": "init", "proc.aname[2]": "containerd", "proc.aname[1]": "runc", "proc.aname[4]": null}),
             json!({
-            "process_name": "sh", "process_cmd_line": "sh -c id", "process_file_path": "/bin/sh", "process_pid": 7,
-            "process_parent_pid": 6, "process_parent_name": "runc", "process_parent_cmd_line": "runc x",
-            "process_parent_file_path": "/runc", "process_working_directory": "/",
-            "process_ancestors": ["containerd", "init"],
-        })),
-        (json!({"user.name": "root", "user.uid": 0, "user.loginuid": -1}), json!({
-            "actor_user_name": "root", "process_user_name": "root", "actor_user_uid": "0", "process_user_uid": "0",
-            "actor_session_uid": null,
-        })),
+                "process_name": "sh", "process_cmd_line": "sh -c id", "process_file_path": "/bin/sh", "process_pid": 7,
+                "process_parent_pid": 6, "process_parent_name": "runc", "process_parent_cmd_line": "runc x",
+                "process_parent_file_path": "/runc", "process_working_directory": "/",
+                "process_ancestors": ["containerd", "init"],
+            }),
+        ),
+        (
+            json!({"user.name": "root", "user.uid": 0, "user.loginuid": -1}),
+            json!({
+                "actor_user_name": "root", "process_user_name": "root", "actor_user_uid": "0", "process_user_uid": "0",
+                "actor_session_uid": null,
+            }),
+        ),
         (json!({"user.loginuid": 4294967295u32}), json!({"actor_session_uid": null})),
-        (json!({"user.loginuid": 1000, "user.name": "<NA>"}), json!({"actor_session_uid": "1000", "actor_user_name": null})),
-        (json!({"container.id": "5892b41bcf46", "container.name": "app", "container.image.repository": "docker.io/a",
+        (
+            json!({"user.loginuid": 1000, "user.name": "<NA>"}),
+            json!({"actor_session_uid": "1000", "actor_user_name": null}),
+        ),
+        (
+            json!({"container.id": "5892b41bcf46", "container.name": "app", "container.image.repository": "docker.io/a",
             "container.image.tag": "1", "container.image.digest": "sha256:f", "k8s.ns.name": "shop",
-            "k8s.pod.name": "web-7d4b9c6d5f-x2v9k"}), json!({
-            "container_uid": "5892b41bcf46", "container_uid_short": "5892b41bcf46", "container_name": "app",
-            "container_image_name": "docker.io/a", "container_image_tag": "1", "container_image_uid": "sha256:f",
-            "namespace_name": "shop", "pod_name": "web-7d4b9c6d5f-x2v9k", "workload_name": "web",
-        })),
-        (json!({"fd.name": "/etc/shadow", "evt.type": "openat"}), json!({
-            "file_path": "/etc/shadow", "syscall": "openat", "api_operation": "openat",
-        })),
-        (json!({"fd.name": "172.17.0.9:43812->10.96.0.1:443", "fd.l4proto": "tcp"}), json!({
-            "src_endpoint_ip": "172.17.0.9", "src_endpoint_port": 43812, "dst_endpoint_ip": "10.96.0.1",
-            "dst_endpoint_port": 443, "connection_info_protocol_name": "tcp", "file_path": null,
-        })),
-        (json!({"fd.name": "::1:5->fe80::2:53", "fd.sport": "54"}), json!({
-            "src_endpoint_ip": "::1", "dst_endpoint_ip": "fe80::2", "dst_endpoint_port": 54,
-        })),
+            "k8s.pod.name": "web-7d4b9c6d5f-x2v9k"}),
+            json!({
+                "container_uid": "5892b41bcf46", "container_uid_short": "5892b41bcf46", "container_name": "app",
+                "container_image_name": "docker.io/a", "container_image_tag": "1", "container_image_uid": "sha256:f",
+                "namespace_name": "shop", "pod_name": "web-7d4b9c6d5f-x2v9k", "workload_name": "web",
+            }),
+        ),
+        (
+            json!({"fd.name": "/etc/shadow", "evt.type": "openat"}),
+            json!({
+                "file_path": "/etc/shadow", "syscall": "openat", "api_operation": "openat",
+            }),
+        ),
+        (
+            json!({"fd.name": "172.17.0.9:43812->10.96.0.1:443", "fd.l4proto": "tcp"}),
+            json!({
+                "src_endpoint_ip": "172.17.0.9", "src_endpoint_port": 43812, "dst_endpoint_ip": "10.96.0.1",
+                "dst_endpoint_port": 443, "connection_info_protocol_name": "tcp", "file_path": null,
+            }),
+        ),
+        (
+            json!({"fd.name": "::1:5->fe80::2:53", "fd.sport": "54"}),
+            json!({
+                "src_endpoint_ip": "::1", "dst_endpoint_ip": "fe80::2", "dst_endpoint_port": 54,
+            }),
+        ),
         (json!({"fd.name": "<NA>", "evt.arg.path": "/x"}), json!({"file_path": "/x"})),
-        (json!({"ka.user.name": "bob", "ka.verb": "create", "ka.target.resource": "pods", "ka.target.name": "p-0",
-            "ka.target.namespace": "n", "ka.auth.decision": "allow", "ka.response.code": "201"}), json!({
-            "actor_user_name": "bob", "process_user_name": null, "api_operation": "create", "resource_type": "pods",
-            "resource_name": "p-0", "pod_name": "p-0", "workload_name": "p", "namespace_name": "n",
-            "authorization_decision": "allow", "api_response_code": 201,
-        })),
+        (
+            json!({"ka.user.name": "bob", "ka.verb": "create", "ka.target.resource": "pods", "ka.target.name": "p-0",
+            "ka.target.namespace": "n", "ka.auth.decision": "allow", "ka.response.code": "201"}),
+            json!({
+                "actor_user_name": "bob", "process_user_name": null, "api_operation": "create", "resource_type": "pods",
+                "resource_name": "p-0", "pod_name": "p-0", "workload_name": "p", "namespace_name": "n",
+                "authorization_decision": "allow", "api_response_code": 201,
+            }),
+        ),
     ];
     for (fields, expected) in cases {
         let payload = json!({"hostname": "n1", "output": "text", "priority": "Warning", "rule": "R", "source": "syscall",
@@ -103,10 +129,26 @@ fn priorities_and_times_are_read_in_all_their_spellings() {
 #[test]
 fn falco_about_itself_is_coverage_and_no_event() {
     for (payload, kind, count) in [
-        (r#"{"hostname":"h","rule":"Falco internal: syscall event drop","output":"drop","output_fields":{"n_drops":"922"},"time":"2023-03-03T03:03:03.000000003Z"}"#, CoverageKind::Lost, 922),
-        (r#"{"rule":"Falco internal: syscall event drop","priority":"Debug","output_fields":{"n_drops":7},"time":"2023-03-03T03:03:03Z"}"#, CoverageKind::Lost, 7),
-        (r#"{"rule":"Falco internal: syscall event drop","priority":"Debug","time":"2023-03-03T03:03:03Z"}"#, CoverageKind::Lost, -1),
-        (r#"{"rule":"Falco internal: metrics snapshot","source":"internal","output":"m","time":"2023-03-03T03:03:03Z"}"#, CoverageKind::Health, -1),
+        (
+            r#"{"hostname":"h","rule":"Falco internal: syscall event drop","output":"drop","output_fields":{"n_drops":"922"},"time":"2023-03-03T03:03:03.000000003Z"}"#,
+            CoverageKind::Lost,
+            922,
+        ),
+        (
+            r#"{"rule":"Falco internal: syscall event drop","priority":"Debug","output_fields":{"n_drops":7},"time":"2023-03-03T03:03:03Z"}"#,
+            CoverageKind::Lost,
+            7,
+        ),
+        (
+            r#"{"rule":"Falco internal: syscall event drop","priority":"Debug","time":"2023-03-03T03:03:03Z"}"#,
+            CoverageKind::Lost,
+            -1,
+        ),
+        (
+            r#"{"rule":"Falco internal: metrics snapshot","source":"internal","output":"m","time":"2023-03-03T03:03:03Z"}"#,
+            CoverageKind::Health,
+            -1,
+        ),
     ] {
         let (batch, out) = decode_with(&[], payload);
         assert_eq!((batch.rows(), out.counts.coverage, out.counts.used), (0, 1, 0), "{payload}");

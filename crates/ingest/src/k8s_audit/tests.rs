@@ -34,65 +34,100 @@ fn event(part: Json) -> Json {
 #[test]
 fn parts_of_an_event_fill_their_columns() {
     let cases = [
-        (json!({}), json!({
-            "class_uid": 6003, "activity_id": 1, "api_operation": "create", "metadata_log_name": "ResponseComplete",
-            "metadata_original_uid": "a1/ResponseComplete", "metadata_correlation_uid": "a1",
-            "metadata_product_name": "kube-apiserver", "time_original": "2024-05-05T16:16:37.663647Z",
-            "time": "2024-05-05T16:16:37.663647Z", "status_id": null, "truncated": null,
-        })),
+        (
+            json!({}),
+            json!({
+                "class_uid": 6003, "activity_id": 1, "api_operation": "create", "metadata_log_name": "ResponseComplete",
+                "metadata_original_uid": "a1/ResponseComplete", "metadata_correlation_uid": "a1",
+                "metadata_product_name": "kube-apiserver", "time_original": "2024-05-05T16:16:37.663647Z",
+                "time": "2024-05-05T16:16:37.663647Z", "status_id": null, "truncated": null,
+            }),
+        ),
         (json!({"verb": "watch"}), json!({"activity_id": 2})),
         (json!({"verb": "patch"}), json!({"activity_id": 3})),
         (json!({"verb": "deletecollection"}), json!({"activity_id": 4})),
         (json!({"verb": "proxy"}), json!({"activity_id": 99})),
-        (json!({"user": {"username": "system:serviceaccount:shop:web", "uid": "u", "groups": ["a", "b"]},
-            "impersonatedUser": {"username": "root"}}), json!({
-            "actor_user_name": "system:serviceaccount:shop:web", "actor_user_uid": "u",
-            "actor_user_groups": ["a", "b"], "actor_service_account": "shop/web",
-            "actor_impersonated_user_name": "root",
-        })),
-        (json!({"sourceIPs": ["1.2.3.4", "10.0.0.1"], "userAgent": "kubectl", "requestURI": "/api/v1/x?y=1"}), json!({
-            "src_endpoint_ip": "10.0.0.1", "src_endpoint_intermediate_ips": ["1.2.3.4", "10.0.0.1"],
-            "http_request_user_agent": "kubectl", "http_request_url_path": "/api/v1/x?y=1",
-        })),
+        (
+            json!({"user": {"username": "system:serviceaccount:shop:web", "uid": "u", "groups": ["a", "b"]},
+            "impersonatedUser": {"username": "root"}}),
+            json!({
+                "actor_user_name": "system:serviceaccount:shop:web", "actor_user_uid": "u",
+                "actor_user_groups": ["a", "b"], "actor_service_account": "shop/web",
+                "actor_impersonated_user_name": "root",
+            }),
+        ),
+        (
+            json!({"sourceIPs": ["1.2.3.4", "10.0.0.1"], "userAgent": "kubectl", "requestURI": "/api/v1/x?y=1"}),
+            json!({
+                "src_endpoint_ip": "10.0.0.1", "src_endpoint_intermediate_ips": ["1.2.3.4", "10.0.0.1"],
+                "http_request_user_agent": "kubectl", "http_request_url_path": "/api/v1/x?y=1",
+            }),
+        ),
         (json!({"responseStatus": {"code": 101}}), json!({"status_id": 1, "api_response_code": 101})),
-        (json!({"responseStatus": {"code": 403, "reason": "Forbidden"}}), json!({
-            "status_id": 2, "status_detail": "Forbidden",
-        })),
-        (json!({"annotations": {"authorization.k8s.io/decision": "forbid", "authorization.k8s.io/reason": "r"}}), json!({
-            "status_id": 2, "authorization_decision": "forbid", "authorization_reason": "r",
-        })),
-        (json!({"objectRef": {"resource": "pods", "subresource": "exec", "namespace": "shop", "apiVersion": "v1",
-            "name": "web-7d4b9c6d5f-x2v9k", "uid": "u"}, "requestURI": "/x/exec?command=sh&container=app"}), json!({
-            "resource_type": "pods", "resource_subresource": "exec", "namespace_name": "shop", "resource_uid": "u",
-            "pod_name": "web-7d4b9c6d5f-x2v9k", "workload_name": "web", "api_service_name": "core",
-            "api_version": "v1", "container_name": "app", "resource_name": "web-7d4b9c6d5f-x2v9k",
-        })),
-        (json!({"objectRef": {"resource": "deployments", "apiGroup": "apps", "name": "web"}, "requestObject":
+        (
+            json!({"responseStatus": {"code": 403, "reason": "Forbidden"}}),
+            json!({
+                "status_id": 2, "status_detail": "Forbidden",
+            }),
+        ),
+        (
+            json!({"annotations": {"authorization.k8s.io/decision": "forbid", "authorization.k8s.io/reason": "r"}}),
+            json!({
+                "status_id": 2, "authorization_decision": "forbid", "authorization_reason": "r",
+            }),
+        ),
+        (
+            json!({"objectRef": {"resource": "pods", "subresource": "exec", "namespace": "shop", "apiVersion": "v1",
+            "name": "web-7d4b9c6d5f-x2v9k", "uid": "u"}, "requestURI": "/x/exec?command=sh&container=app"}),
+            json!({
+                "resource_type": "pods", "resource_subresource": "exec", "namespace_name": "shop", "resource_uid": "u",
+                "pod_name": "web-7d4b9c6d5f-x2v9k", "workload_name": "web", "api_service_name": "core",
+                "api_version": "v1", "container_name": "app", "resource_name": "web-7d4b9c6d5f-x2v9k",
+            }),
+        ),
+        (
+            json!({"objectRef": {"resource": "deployments", "apiGroup": "apps", "name": "web"}, "requestObject":
             {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "r:5000/a:1@sha256:ff"}, {"image": "b"}]}}}}}),
             json!({
-            "workload_name": "web", "api_service_name": "apps", "container_image_name": "r:5000/a",
-            "container_image_tag": "1", "container_image_uid": "sha256:ff", "container_name": "app", "pod_name": null,
-        })),
-        (json!({"objectRef": {"resource": "cronjobs", "name": "c"}, "requestObject":
-            {"spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"image": "i"}]}}}}}}}), json!({
-            "workload_name": "c", "container_image_name": "i",
-        })),
-        (json!({"objectRef": {"resource": "pods", "namespace": "n"}, "requestObject": {"metadata": {"generateName": "x-"}},
-            "responseObject": {"metadata": {"name": "x-bcdfg"}}}), json!({
-            "pod_name": "x-bcdfg", "resource_name": "x-bcdfg", "workload_name": "x",
-        })),
+                "workload_name": "web", "api_service_name": "apps", "container_image_name": "r:5000/a",
+                "container_image_tag": "1", "container_image_uid": "sha256:ff", "container_name": "app", "pod_name": null,
+            }),
+        ),
+        (
+            json!({"objectRef": {"resource": "cronjobs", "name": "c"}, "requestObject":
+            {"spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"image": "i"}]}}}}}}}),
+            json!({
+                "workload_name": "c", "container_image_name": "i",
+            }),
+        ),
+        (
+            json!({"objectRef": {"resource": "pods", "namespace": "n"}, "requestObject": {"metadata": {"generateName": "x-"}},
+            "responseObject": {"metadata": {"name": "x-bcdfg"}}}),
+            json!({
+                "pod_name": "x-bcdfg", "resource_name": "x-bcdfg", "workload_name": "x",
+            }),
+        ),
         (json!({"objectRef": {"resource": "namespaces", "name": "foo"}}), json!({"namespace_name": "foo"})),
         (json!({"requestObject": "skipped-too-big-size-object"}), json!({"truncated": true})),
         (json!({"annotations": {"audit.k8s.io/truncated": "true"}}), json!({"truncated": true})),
-        (json!({"stageTimestamp": null, "requestReceivedTimestamp": "2024-01-01T00:00:00.5Z"}), json!({
-            "time": "2024-01-01T00:00:00.500000Z",
-        })),
-        (json!({"apiVersion": "audit.k8s.io/v1beta1", "stageTimestamp": "?", "timestamp": "2018-10-25T13:58:49Z"}), json!({
-            "time": "2018-10-25T13:58:49.000000Z", "time_original": "2018-10-25T13:58:49Z",
-        })),
-        (json!({"verb": 7, "user": "x", "sourceIPs": {}, "objectRef": [1], "responseStatus": {"code": "404"}}), json!({
-            "api_response_code": 404, "activity_id": 99,
-        })),
+        (
+            json!({"stageTimestamp": null, "requestReceivedTimestamp": "2024-01-01T00:00:00.5Z"}),
+            json!({
+                "time": "2024-01-01T00:00:00.500000Z",
+            }),
+        ),
+        (
+            json!({"apiVersion": "audit.k8s.io/v1beta1", "stageTimestamp": "?", "timestamp": "2018-10-25T13:58:49Z"}),
+            json!({
+                "time": "2018-10-25T13:58:49.000000Z", "time_original": "2018-10-25T13:58:49Z",
+            }),
+        ),
+        (
+            json!({"verb": 7, "user": "x", "sourceIPs": {}, "objectRef": [1], "responseStatus": {"code": "404"}}),
+            json!({
+                "api_response_code": 404, "activity_id": 99,
+            }),
+        ),
     ];
     for (part, expected) in cases {
         let (batch, out) = decode_with(&[], &event(part.clone()));

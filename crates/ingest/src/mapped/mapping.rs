@@ -210,7 +210,9 @@ impl Constant {
                 (value.as_integer().is_some_and(|n| i32::try_from(n).is_ok()), "a 32-bit integer")
             }
             (AnyColumn::Flag(_), value) => (value.is_bool(), "true or false"),
-            (AnyColumn::Time(_), value) => (value.as_str().and_then(parse_rfc3339).is_some(), "an RFC 3339 time as text"),
+            (AnyColumn::Time(_), value) => {
+                (value.as_str().and_then(parse_rfc3339).is_some(), "an RFC 3339 time as text")
+            }
             (AnyColumn::Words(_), value) => {
                 (value.as_array().is_some_and(|items| items.iter().all(toml::Value::is_str)), "a list of texts")
             }

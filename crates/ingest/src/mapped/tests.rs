@@ -1,6 +1,6 @@
 use palisade_events::clock::Tolerance;
 use palisade_events::{EventBatch, FieldPlan, FieldValue, Lane};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::*;
 use crate::decode::Settings;
@@ -57,12 +57,16 @@ fn json_values_fill_the_columns_that_the_mapping_names() {
         columns.metadata_product_name = "product"
     "#;
     let cases = [
-        (json!({"meta": {"ts": 1714925797663i64}, "proc": {"name": "sh", "pid": "12", "parents": ["a", "b"]}, "note": 1.5}),
-         json!({"class_uid": 1007, "activity_id": 0, "process_name": "sh", "process_pid": 12, "message": "1.5",
+        (
+            json!({"meta": {"ts": 1714925797663i64}, "proc": {"name": "sh", "pid": "12", "parents": ["a", "b"]}, "note": 1.5}),
+            json!({"class_uid": 1007, "activity_id": 0, "process_name": "sh", "process_pid": 12, "message": "1.5",
             "process_ancestors": ["a", "b"], "metadata_product_name": "agent", "metadata_labels": ["x"],
-            "time": "2024-05-05T16:16:37.663000Z", "time_original": "1714925797663"})),
-        (json!({"meta.ts": "1714925797663", "proc": [{"name": ["x", "y"], "pid": "no", "parents": "a; b;"}], "product": "p"}),
-         json!({"process_name": "x", "process_pid": null, "process_ancestors": ["a", "b"], "metadata_product_name": "p"})),
+            "time": "2024-05-05T16:16:37.663000Z", "time_original": "1714925797663"}),
+        ),
+        (
+            json!({"meta.ts": "1714925797663", "proc": [{"name": ["x", "y"], "pid": "no", "parents": "a; b;"}], "product": "p"}),
+            json!({"process_name": "x", "process_pid": null, "process_ancestors": ["a", "b"], "metadata_product_name": "p"}),
+        ),
     ];
     for (payload, expected) in cases {
         let mut bench = Bench::new(mapping, &["proc.name"]);
@@ -102,7 +106,8 @@ fn times_are_exact_in_every_format() {
     }
 }
 
-const CSV: &str = "format = \"csv\"\ndelimiter = \";\"\ntime = \"t\"\ncolumns.process_name = \"who\"\ncolumns.message = \"what\"";
+const CSV: &str =
+    "format = \"csv\"\ndelimiter = \";\"\ntime = \"t\"\ncolumns.process_name = \"who\"\ncolumns.message = \"what\"";
 
 #[test]
 fn csv_rows_are_read_under_the_header_of_their_lane() {
@@ -159,5 +164,4 @@ fn mistakes_in_a_mapping_name_their_key_and_line() {
         assert_eq!(error.line, line, "{text}: {error}");
         assert!(error.key.contains(key) && error.why.contains(why), "{text}: {error:?}");
     }
-    let _: Json = json!(null);
 }

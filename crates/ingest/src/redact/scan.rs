@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::packed::Searcher;
+use aho_corasick::{AhoCorasick, MatchKind};
 
 /// What finding a needle means.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,9 @@ enum Sign {
     Data,
 }
 
-/// Lower-case needles. A check is given the bytes and the place after the needle.
+/// Lower-case needles. A check is given the bytes, as they were written, and the place after the needle.
+///
+/// Matches do not overlap and the leftmost wins, so a needle that another one swallows must be that one's concern.
 const SIGNS: &[(&str, Sign)] = &[
     ("private key", Sign::Certain),
     ("eyj", Sign::If(is_jwt)),
@@ -30,7 +33,13 @@ const SIGNS: &[(&str, Sign)] = &[
     ("ghs_", Sign::Certain),
     ("ghr_", Sign::Certain),
     ("github_pat_", Sign::Certain),
-    ("xox", Sign::If(|bytes, at| bytes.get(at + 1) == Some(&b'-'))),
+    ("xoxa-", Sign::Certain),
+    ("xoxb-", Sign::Certain),
+    ("xoxe-", Sign::Certain),
+    ("xoxo-", Sign::Certain),
+    ("xoxp-", Sign::Certain),
+    ("xoxr-", Sign::Certain),
+    ("xoxs-", Sign::Certain),
     ("akia", Sign::If(is_aws_key)),
     ("asia", Sign::If(is_aws_key)),
     ("aws_secret", Sign::Certain),
@@ -68,22 +77,40 @@ const SIGNS: &[(&str, Sign)] = &[
     ("/stringdata", Sign::Data),
 ];
 
-static NEEDLES: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(SIGNS.iter().map(|(needle, _)| needle))
-        .expect("constant needles")
+/// Finds needles: with vector instructions where the processor has them, else by automaton, with the same matches.
+enum Needles {
+    Packed(Searcher),
+    Automaton(AhoCorasick),
+}
+
+static NEEDLES: LazyLock<Needles> = LazyLock::new(|| {
+    Searcher::new(SIGNS.iter().map(|(needle, _)| needle))
+        .map_or_else(|| Needles::Automaton(automaton()), Needles::Packed)
 });
+
+fn automaton() -> AhoCorasick {
+    let needles = SIGNS.iter().map(|(needle, _)| needle);
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(needles).expect("constant needles")
+}
 
 /// Whether a JSON text could hold a secret.
 pub(super) fn is_suspicious(bytes: &[u8]) -> bool {
+    // Folding the whole text is cheap beside searching it without regard to case.
+    let folded = bytes.to_ascii_lowercase();
+    match &*NEEDLES {
+        Needles::Packed(needles) => suspect(bytes, needles.find_iter(&folded)),
+        Needles::Automaton(needles) => suspect(bytes, needles.find_iter(&folded)),
+    }
+}
+
+fn suspect(bytes: &[u8], found: impl Iterator<Item = aho_corasick::Match>) -> bool {
     let (mut secret, mut data) = (false, false);
-    for found in NEEDLES.find_iter(bytes) {
+    for found in found {
         match SIGNS[found.pattern().as_usize()].1 {
             Sign::Certain => return true,
             Sign::If(fits) if fits(bytes, found.end()) => return true,
             Sign::If(_) => {}
+            Sign::Secret if is_secret_itself(bytes, found.end()) => return true,
             Sign::Secret => secret = true,
             Sign::Data => data = true,
         }
@@ -92,6 +119,12 @@ pub(super) fn is_suspicious(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// After `"secret`: a key that names a secret, or the name of a variable whose value follows.
+fn is_secret_itself(bytes: &[u8], end: usize) -> bool {
+    let next = bytes[end..].first();
+    next.is_some_and(|b| matches!(b, b'_' | b'-' | b'a' | b'A')) || bytes[end..].starts_with(b"\",\"value\"")
 }
 
 /// Where the first map of values starts in a text that is no JSON: past the key's colon.
@@ -179,4 +212,13 @@ fn is_needless_escape(bytes: &[u8], end: usize) -> bool {
         .and_then(|hex| std::str::from_utf8(hex).ok())
         .and_then(|hex| u8::from_str_radix(hex, 16).ok());
     code.is_some_and(|code| (b' '..0x7f).contains(&code) && !matches!(code, b'&' | b'<' | b'>' | b'\'' | b'"'))
+}
+
+/// Whether the automaton, which the machine running the tests may not use, comes to the same verdicts.
+#[cfg(test)]
+pub(super) fn searchers_agree(texts: &[&str]) -> bool {
+    let automaton = automaton();
+    texts.iter().all(|text| {
+        suspect(text.as_bytes(), automaton.find_iter(&text.to_ascii_lowercase())) == is_suspicious(text.as_bytes())
+    })
 }

@@ -14,14 +14,23 @@ fn json(input: &str) -> (String, u64) {
 fn secrets_in_texts_leave_their_marker() {
     for (input, expected) in [
         ("id AKIAIOSFODNN7EXAMPLE.", "id <redacted:aws_access_key>."),
-        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = <redacted:aws_secret_key>"),
-        ("git clone https://ghp_0123456789abcdefghijABCDEFGHIJ012345@github.com/x", "git clone https://<redacted:github_token>@github.com/x"),
+        (
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "aws_secret_access_key = <redacted:aws_secret_key>",
+        ),
+        (
+            "git clone https://ghp_0123456789abcdefghijABCDEFGHIJ012345@github.com/x",
+            "git clone https://<redacted:github_token>@github.com/x",
+        ),
         ("x github_pat_11ABCDEFG0abcdefghijkl_mnop y", "x <redacted:github_token> y"),
         ("tok eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl end", "tok <redacted:jwt> end"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", "<redacted:private_key>\nrest"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "<redacted:private_key>"),
         ("hook xoxb-1234567890-abcdefgh", "hook <redacted:slack_token>"),
-        ("curl -H 'Authorization: Bearer abc.def-1234' http://x", "curl -H 'Authorization: Bearer <redacted:authorization>' http://x"),
+        (
+            "curl -H 'Authorization: Bearer abc.def-1234' http://x",
+            "curl -H 'Authorization: Bearer <redacted:authorization>' http://x",
+        ),
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic <redacted:authorization>"),
         ("psql postgres://bob:s3cr@t@db:5432/x", "psql postgres://bob:<redacted:url_password>@db:5432/x"),
         ("mysql -u root -phunter2 -h db", "mysql -u root -p<redacted:password> -h db"),
@@ -34,7 +43,10 @@ fn secrets_in_texts_leave_their_marker() {
         ("curl -s -u bob:hunter2 http://x", "curl -s -u bob:<redacted:password> http://x"),
         ("GET /x?token=hunter2&y=1", "GET /x?token=<redacted:token>&y=1"),
         ("kubeadm join --token abcdef.0123456789abcdef x", "kubeadm join --token <redacted:token> x"),
-        ("/exec?command=tool&command=--password&command=hunter2&x=1", "/exec?command=tool&command=--password&command=<redacted:password>&x=1"),
+        (
+            "/exec?command=tool&command=--password&command=hunter2&x=1",
+            "/exec?command=tool&command=--password&command=<redacted:password>&x=1",
+        ),
         ("api_key: hunter2", "api_key: <redacted:api_key>"),
         // Words that only look like secrets.
         ("authorization.k8s.io/decision=allow", "authorization.k8s.io/decision=allow"),
@@ -79,6 +91,8 @@ fn places_give_secrets_away() {
         (r#"{"a":"\u0041KIAIOSFODNN7EXAMPLE"}"#, r#"{"a":"<redacted:aws_access_key>"}"#.into(), 1),
         (r#"{"a":"https:\/\/u:p@h","n":18446744073709551615,"m":-9007199254740993,"f":1.5}"#,
          r#"{"a":"https://u:<redacted:url_password>@h","n":18446744073709551615,"m":-9007199254740993,"f":1.5}"#.into(), 1),
+        (r#"{"secretAccessKey":"x","b":{"name":"secret","value":"y"},"secret_access_key":"z"}"#,
+         r#"{"secretAccessKey":"<redacted:aws_secret_key>","b":{"name":"secret","value":"<redacted:api_key>"},"secret_access_key":"<redacted:aws_secret_key>"}"#.into(), 3),
         // Nothing secret here.
         (r#"{"objectRef":{"resource":"secrets","name":"s"},"verb":"get"}"#, r#"{"objectRef":{"resource":"secrets","name":"s"},"verb":"get"}"#.into(), 0),
         (r#"{"kind":"ConfigMap","data":{"a":"x"},"spec":{"secretName":"s"}}"#, r#"{"kind":"ConfigMap","data":{"a":"x"},"spec":{"secretName":"s"}}"#.into(), 0),
@@ -128,4 +142,17 @@ fn counts_are_by_kind() {
     let seen: Vec<_> = counts.by_kind().map(|(kind, count)| (kind.name(), count)).collect();
     assert_eq!(seen, [("token", 1), ("password", 2)]);
     assert_eq!(SecretKind::ALL.map(|kind| kind as usize), std::array::from_fn(|place| place));
+}
+
+#[test]
+fn both_searchers_suspect_the_same() {
+    assert!(scan::searchers_agree(&[
+        r#"{"a":"xoxoxb-12345678"}"#,
+        r#"{"secretAccessKey":"x"}"#,
+        r#"{"kind":"Secret","data":{"a":"b"}}"#,
+        r#"{"annotations":{"authorization.k8s.io/decision":"allow"},"resource":"secrets","user":{"token":1}}"#,
+        r#"{"name":"SECRET","value":"x"}"#,
+        "",
+        "x",
+    ]));
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use palisade::{Config, Error, Plan, Result};
 
 #[derive(Debug, Args)]
-pub struct ConfigCommand {
+pub(crate) struct ConfigCommand {
     #[command(subcommand)]
     command: Action,
 }
@@ -32,7 +32,8 @@ enum Action {
 const FILES: &[(&str, &str)] = &[
     ("palisade.toml", palisade::config::TEMPLATE),
     ("audit-policy.yaml", include_str!("../../../../docs/audit-policy.yaml")),
-    ("shippers/fluent-bit.conf", include_str!("../../../../docs/shippers/fluent-bit.conf")),
+    ("shippers/README.md", include_str!("../../../../docs/shippers/README.md")),
+    ("shippers/fluent-bit.yaml", include_str!("../../../../docs/shippers/fluent-bit.yaml")),
     ("shippers/vector.yaml", include_str!("../../../../docs/shippers/vector.yaml")),
 ];
 

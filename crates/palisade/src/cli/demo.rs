@@ -31,7 +31,7 @@ const AHEAD_MAX: u64 = 4_000;
 const PARTITIONS: i32 = 3;
 
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Where to keep the lake; a new temporary folder if absent.
     #[arg(long)]
     lake: Option<PathBuf>,

@@ -10,7 +10,7 @@ use palisade::{Error, Result};
 use super::{LakeArgs, Level};
 
 #[derive(Debug, Args)]
-pub struct Findings {
+pub(crate) struct Findings {
     #[command(subcommand)]
     command: Action,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use palisade::lake::LakeOptions;
 use super::LakeArgs;
 
 #[derive(Debug, Args)]
-pub struct Lake {
+pub(crate) struct Lake {
     #[command(subcommand)]
     command: LakeCommand,
     #[command(flatten)]
@@ -65,7 +65,8 @@ fn verify(url: &str, json: bool) -> Result<ExitCode> {
         if json {
             println!("{}", serde_json::to_string(problem).unwrap_or_default());
         } else {
-            println!("{problem}");
+            let table = problem.table.map_or_else(String::new, |table| format!("{}: ", table.name()));
+            println!("{table}{}", problem.what);
         }
     }
     if problems.is_empty() {

@@ -18,12 +18,12 @@ mod run;
 mod scan;
 mod show;
 mod sql;
-pub mod term;
+pub(crate) mod term;
 
 /// Security telemetry analytics: container and audit events in, findings and history out.
 #[derive(Debug, Parser)]
 #[command(name = "palisade", version, propagate_version = true, arg_required_else_help = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Print NDJSON instead of text for people.
@@ -60,7 +60,7 @@ enum Command {
 
 /// Where the lake is.
 #[derive(Debug, Args)]
-pub struct LakeArgs {
+pub(crate) struct LakeArgs {
     /// Folder or object store URL of the lake.
     #[arg(long, env = "PALISADE_LAKE", default_value = "palisade-lake")]
     lake: String,
@@ -68,7 +68,7 @@ pub struct LakeArgs {
 
 /// Sigma levels, for arguments.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Level {
+pub(crate) enum Level {
     Informational,
     Low,
     Medium,
@@ -92,7 +92,7 @@ impl Level {
 const FOUND: u8 = 3;
 
 /// Sends logs to standard error: text on a terminal, JSON with `--json`. `RUST_LOG` overrides the level.
-pub fn start_logs(arguments: &Arguments) {
+pub(crate) fn start_logs(arguments: &Arguments) {
     let level = match arguments.verbose {
         0 => "warn",
         1 => "palisade=info,warn",
@@ -110,7 +110,7 @@ pub fn start_logs(arguments: &Arguments) {
 }
 
 /// Carries a command out.
-pub fn dispatch(arguments: Arguments) -> Result<ExitCode> {
+pub(crate) fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     let json = arguments.json;
     match arguments.command {
         #[cfg(feature = "kafka")]

@@ -11,7 +11,7 @@ use palisade::run::{RunOptions, Until};
 use palisade::{Config, Plan, Result};
 
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// Configuration file.
     #[arg(long, short, env = "PALISADE_CONFIG", default_value = "palisade.toml")]
     config: PathBuf,

@@ -17,7 +17,7 @@ use super::show::Screen;
 use super::{FOUND, Level};
 
 #[derive(Debug, Args)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Files and folders; plain, gzip or zstd; `-` is standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,

@@ -19,7 +19,7 @@ use super::LakeArgs;
 use super::term::{BOLD, DIM, complain};
 
 #[derive(Debug, Args)]
-pub struct Sql {
+pub(crate) struct Sql {
     #[command(flatten)]
     lake: LakeArgs,
     /// The query; without one, a prompt (or queries from standard input).

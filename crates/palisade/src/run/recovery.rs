@@ -1,7 +1,6 @@
 //! Taking over: own the lake, find the newest manifest, and work out what each table already has.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_events::facts::{Decision, DecisionKind};
@@ -19,6 +18,9 @@ use crate::config::{BeginConfig, Config, SourceConfig, SourceKind};
 use crate::engine::{LaneKey, Replay};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+
+/// Files read side by side: below the usual limit of 1024 open files. Panes are exact while all files of a time fit.
+const FILES_OPEN_MAX: usize = 512;
 
 /// What a run starts from.
 pub(super) struct Recovered {
@@ -167,6 +169,7 @@ fn input(config: &Config, plan: &Plan, source: &SourceConfig, recovered: &Recove
                 cluster: source.cluster.clone(),
                 header: plan.feed(&source.name).map_or(Header::Absent, |feed| feed.header()),
                 record_bytes_max: config.pipeline.record_bytes_max,
+                lanes_max: FILES_OPEN_MAX,
                 ..FileSettings::default()
             };
             Ok(Input::Files(FileSource::new(&source.name, &source.paths, &known, settings)?))

@@ -8,46 +8,46 @@ use std::process::{Child, Command, Output, Stdio};
 use palisade_drill::{Attack, Drill, Settings, Stream};
 
 /// The program under test.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
     command.env_remove("PALISADE_LAKE").env_remove("PALISADE_CONFIG").stdin(Stdio::null());
     command
 }
 
 /// Runs to the end and expects success.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Starts in the background, output to files beside the lake.
-pub fn start(command: &mut Command) -> Child {
+pub(crate) fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Rows of a query as JSON objects.
-pub fn rows(lake: &Path, query: &str) -> Vec<serde_json::Value> {
+pub(crate) fn rows(lake: &Path, query: &str) -> Vec<serde_json::Value> {
     let out = succeed(program().args(["sql", "--json", "--lake"]).arg(lake).arg(query));
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The one number that a query gives.
-pub fn number(lake: &Path, query: &str) -> i64 {
+pub(crate) fn number(lake: &Path, query: &str) -> i64 {
     let rows = rows(lake, query);
     rows[0].as_object().unwrap().values().next().unwrap().as_i64().unwrap()
 }
 
 /// Every finding, whole, by id.
-pub fn findings(lake: &Path) -> BTreeMap<String, String> {
+pub(crate) fn findings(lake: &Path) -> BTreeMap<String, String> {
     let rows = rows(lake, "SELECT * FROM findings");
     let all: BTreeMap<String, String> =
         rows.iter().map(|row| (row["finding_uid"].as_str().unwrap().to_owned(), row.to_string())).collect();
@@ -56,7 +56,7 @@ pub fn findings(lake: &Path) -> BTreeMap<String, String> {
 }
 
 /// Asserts equality of findings with a message that can be read.
-pub fn same_findings(left: &BTreeMap<String, String>, right: &BTreeMap<String, String>) {
+pub(crate) fn same_findings(left: &BTreeMap<String, String>, right: &BTreeMap<String, String>) {
     for (uid, row) in left {
         match right.get(uid) {
             None => panic!("only in the first:\n{row}"),
@@ -69,7 +69,7 @@ pub fn same_findings(left: &BTreeMap<String, String>, right: &BTreeMap<String, S
 }
 
 /// A drill with its attack.
-pub fn drill(seed: u64, secs: u64, rate: f64) -> Drill {
+pub(crate) fn drill(seed: u64, secs: u64, rate: f64) -> Drill {
     Drill::new(Settings {
         seed,
         duration_secs: secs,
@@ -81,7 +81,7 @@ pub fn drill(seed: u64, secs: u64, rate: f64) -> Drill {
 }
 
 /// Writes a drill's streams as files, one per stream; returns the paths and the records in each.
-pub fn write_drill(folder: &Path, drill: Drill) -> BTreeMap<&'static str, (PathBuf, i64)> {
+pub(crate) fn write_drill(folder: &Path, drill: Drill) -> BTreeMap<&'static str, (PathBuf, i64)> {
     let mut files = BTreeMap::new();
     for stream in Stream::ALL {
         let path = folder.join(format!("{}.log", stream.topic()));

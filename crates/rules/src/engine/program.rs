@@ -30,11 +30,14 @@ enum Place {
     End,
 }
 
+/// By pattern of an automaton, where it must stand for which atom.
+type Users = Vec<Vec<(Place, u32)>>;
+
 #[derive(Debug, Default)]
 struct Literals {
     equal: HashMap<Box<str>, Vec<u32>>,
     /// One automaton for all that is not compared whole, and by pattern who asks for it where.
-    scan: Option<(AhoCorasick, Vec<Vec<(Place, u32)>>)>,
+    scan: Option<(AhoCorasick, Users)>,
 }
 
 impl Program {
@@ -151,7 +154,7 @@ impl Literals {
 struct Patterns {
     places: HashMap<Box<str>, usize>,
     texts: Vec<Box<str>>,
-    users: Vec<Vec<(Place, u32)>>,
+    users: Users,
 }
 
 impl Patterns {
@@ -164,8 +167,7 @@ impl Patterns {
         self.users[number].push((place, atom));
     }
 
-    #[allow(clippy::type_complexity)]
-    fn compile(self) -> Result<Option<(AhoCorasick, Vec<Vec<(Place, u32)>>)>, aho_corasick::BuildError> {
+    fn compile(self) -> Result<Option<(AhoCorasick, Users)>, aho_corasick::BuildError> {
         if self.texts.is_empty() {
             return Ok(None);
         }

@@ -179,7 +179,7 @@ mod random {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(120))]
+        #![proptest_config(ProptestConfig::with_cases(40))]
 
         #[test]
         fn columns_agree_with_a_row_by_row_reading_of_the_rules(events in events()) {
@@ -251,6 +251,12 @@ title: mine\nlogsource: {product: shop}\ndetection: {s: {verb: get}, condition: 
     let (rules, _) = RuleSet::parse("r.yml", text);
     let dead: Vec<&str> = rules.dead(&["k8s_audit"]).iter().map(|r| r.title.as_str()).collect();
     assert_eq!(dead, ["mine"]);
+}
+
+#[test]
+fn one_engine_serves_many_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Engine>();
 }
 
 #[test]

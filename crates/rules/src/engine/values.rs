@@ -117,7 +117,10 @@ impl<'b> Values<'b> {
 
 /// The text of whole events, for keywords: made when first asked for, row by row.
 #[derive(Debug)]
-pub(crate) struct EventTexts(Vec<OnceCell<String>>);
+pub(crate) struct EventTexts {
+    rows: usize,
+    cells: OnceCell<Vec<OnceCell<String>>>,
+}
 
 /// Columns with words of the event itself, for payloads that are not JSON: they hold decoded what the payload may hold
 /// as hex.
@@ -127,13 +130,14 @@ const WORDS: [Word; 5] =
 
 impl EventTexts {
     pub(crate) fn new(rows: usize) -> Self {
-        Self(std::iter::repeat_with(OnceCell::new).take(rows).collect())
+        Self { rows, cells: OnceCell::new() }
     }
 
     /// All values of the payload as one text, one a line; keys are no values. A payload that is not JSON is taken as it
     /// is, with the columns that were decoded from it.
     fn get(&self, batch: &EventBatch, row: usize) -> &str {
-        self.0[row].get_or_init(|| {
+        let cells = self.cells.get_or_init(|| std::iter::repeat_with(OnceCell::new).take(self.rows).collect());
+        cells[row].get_or_init(|| {
             let mut all = String::new();
             let raw = batch.text(col::RAW);
             if raw.is_valid(row) {

@@ -96,3 +96,46 @@ fn techniques_of_containers_are_those_of_the_matrix() {
         }
     }
 }
+
+#[test]
+fn recorded_attacks_are_found_and_their_harmless_twins_are_not() {
+    let shared = std::env::var_os("PALISADE_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
+    let traces = shared.join("data/k8s_audit/falco_trace_files");
+    if !traces.is_dir() {
+        eprintln!("not run: no shared data");
+        return;
+    }
+    let rules = RuleSet::starter().unwrap();
+    let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
+    let engine = rules.compile(&plan).unwrap();
+    for (trace, title) in [
+        ("anonymous_creates_namespace_foo", "Anonymous Request Allowed"),
+        ("attach_cluster_admin_role", "Cluster Administrator Role Granted"),
+        ("attach_pod", "Command Run In A Pod"),
+        ("exec_pod", "Command Run In A Pod"),
+        ("create_cluster_role_wildcard_resources", "Role Grants Everything Or The Right To Grant"),
+        ("create_cluster_role_wildcard_verbs", "Role Grants Everything Or The Right To Grant"),
+        ("create_clusterrole", ""),
+        ("create_clusterrolebinding", ""),
+        ("create_nginx_pod_hostnetwork", "Pod Shares Namespaces Of Its Node"),
+        ("create_nginx_pod_nohostnetwork", ""),
+        ("create_nginx_pod_privileged", "Privileged Container Requested"),
+        ("create_nginx_pod_privileged_2nd_container", "Privileged Container Requested"),
+        ("create_nginx_pod_unprivileged", ""),
+        ("create_nginx_pod_sensitive_mount_2nd_container", "Pod Mounts A Sensitive Path Of Its Node"),
+        ("create_nginx_pod_unsensitive_mount", ""),
+        ("create_deployment", ""),
+        ("delete_secret", ""),
+    ] {
+        let text = fs::read_to_string(traces.join(format!("{trace}.json"))).unwrap();
+        let events: Vec<JsonEvent> = serde_json::Deserializer::from_str(&text)
+            .into_iter()
+            .map(|event| JsonEvent { format: "k8s_audit".into(), event: event.unwrap(), ..JsonEvent::default() })
+            .collect();
+        let batch = batch_of_json(&plan, &events).unwrap();
+        let titles: BTreeSet<&str> =
+            engine.evaluate(&batch).iter().map(|m| engine.rules()[m.rule as usize].title.as_str()).collect();
+        assert_eq!(titles.into_iter().collect::<Vec<_>>().join(", "), title, "{trace}");
+    }
+}

@@ -1,0 +1,274 @@
+//! The retained rows of a window, the query over them, and which results are news.
+//!
+//! The query runs at the close of each pane that brought rows that it can need; other panes cannot make it find
+//! something new, except by the absence of rows, which is not what a correlation is for. Neighbouring windows overlap, so
+//! an incident shows in many: a result that shares an event with one already told of the same entity (or, without
+//! evidence, comes within a window of it) is the same incident and is not told again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::collect;
+use palisade_events::ipc;
+use palisade_events::seam::{Pane, PaneCoverage};
+use palisade_events::time::{Micros, SECOND};
+use palisade_events::{Error as EventError, Finding};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Bounds;
+use crate::plan;
+use crate::retain::{Keep, check_kept, ordered};
+use crate::row::{Candidate, candidates};
+use crate::spec::Spec;
+use crate::table::{WindowTable, kept_schema};
+use crate::Error;
+
+/// First number of the stored shared state.
+const VERSION: u32 = 1;
+
+/// A correlation at work.
+pub(crate) struct Window {
+    pub(crate) spec: Arc<Spec>,
+    bounds: Bounds,
+    session: SessionState,
+    table: Arc<WindowTable>,
+    query: LogicalPlan,
+    schema: SchemaRef,
+    held: Held,
+}
+
+/// What it remembers.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    panes: BTreeMap<Pane, RecordBatch>,
+    shared: Shared,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Shared {
+    version: u32,
+    /// Panes of the window in which something is missing.
+    lossy: BTreeSet<Pane>,
+    /// By entity.
+    incidents: BTreeMap<String, Vec<Incident>>,
+    counters: Counters,
+}
+
+/// What a correlation has had to leave out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Rows dropped from full windows.
+    pub rows_dropped: u64,
+    /// Results without a known entity.
+    pub results_skipped: u64,
+}
+
+/// Something that was told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Incident {
+    /// End of the last pane in which it showed.
+    until: Micros,
+    event_uids: BTreeSet<String>,
+}
+
+impl Window {
+    pub(crate) fn new(spec: Arc<Spec>, bounds: Bounds) -> Result<Self, Error> {
+        let failed = |e: datafusion::error::DataFusionError| Error::query(&spec.uid, &e.strip_backtrace());
+        let table = Arc::new(WindowTable::default());
+        let session = plan::session(Arc::<WindowTable>::clone(&table)).map_err(failed)?;
+        let query = plan::optimised(&session, spec.sql()).map_err(failed)?;
+        let schema = kept_schema(&spec.plan.kept);
+        let held = Held { shared: Shared { version: VERSION, ..Shared::default() }, ..Held::default() };
+        Ok(Self { bounds, session, table, query, schema, held, spec })
+    }
+
+    /// Which rows of the stream are kept.
+    pub(crate) fn keep(&self) -> Result<Keep, Error> {
+        Keep::new(&self.session, &self.spec.plan).map_err(|e| Error::query(&self.spec.uid, &e.strip_backtrace()))
+    }
+
+    /// Which rows of history are kept.
+    pub(crate) fn keep_plain(&self) -> Result<Keep, Error> {
+        Keep::plain(&self.session, &self.spec.plan).map_err(|e| Error::query(&self.spec.uid, &e.strip_backtrace()))
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.held.shared.counters
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.held.panes.values().map(RecordBatch::num_rows).sum()
+    }
+
+    pub(crate) async fn close(
+        &mut self,
+        pane: Pane,
+        coverage: PaneCoverage,
+        partials: &[RecordBatch],
+    ) -> Result<Vec<Finding>, Error> {
+        for partial in partials {
+            check_kept(&self.schema, partial)?;
+        }
+        let mut held = self.held.clone();
+        let start = pane.end.saturating_sub(self.spec.window_secs() as i64 * SECOND);
+        held.panes.retain(|p, _| p.end > start);
+        held.shared.lossy.retain(|p| p.end > start);
+        if coverage == PaneCoverage::Lossy {
+            held.shared.lossy.insert(pane);
+        }
+        let fresh = ordered(&self.schema, partials, usize::MAX)?;
+        let findings = if fresh.num_rows() == 0 {
+            Vec::new()
+        } else {
+            held.panes.insert(pane, fresh);
+            held.cut(self.bounds.rows_max);
+            self.judge(pane, start, &mut held).await?
+        };
+        self.held = held;
+        Ok(findings)
+    }
+
+    async fn judge(&self, pane: Pane, start: Micros, held: &mut Held) -> Result<Vec<Finding>, Error> {
+        let window = since(&concat_batches(&self.schema, held.panes.values())?, start);
+        let result = self.run(window.clone()).await?;
+        let coverage = if held.shared.lossy.is_empty() { PaneCoverage::Complete } else { PaneCoverage::Lossy };
+        let (found, skipped) = candidates(&self.spec, pane, coverage, &result, &window)?;
+        held.shared.counters.results_skipped += skipped;
+        held.shared.forget(start);
+        let news = found.into_iter().filter_map(|candidate| held.shared.tell(pane, candidate)).collect();
+        held.shared.bound(self.bounds.incidents_max);
+        Ok(news)
+    }
+
+    async fn run(&self, rows: RecordBatch) -> Result<Vec<RecordBatch>, Error> {
+        self.table.put(Some(rows));
+        let result = async {
+            let plan = self.session.query_planner().create_physical_plan(&self.query, &self.session).await?;
+            collect(plan, self.session.task_ctx()).await
+        };
+        let result = result.await;
+        self.table.put(None);
+        result.map_err(|e| Error::query(&self.spec.uid, &e.strip_backtrace()))
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>, EventError> {
+        let shared = serde_json::to_vec(&self.held.shared).map_err(|e| self.damaged(&e))?;
+        let mut pieces = vec![("shared".to_owned(), shared)];
+        for (pane, rows) in &self.held.panes {
+            pieces.push((format!("rows-{}-{}", pane.start, pane.end), ipc::to_bytes(rows)?));
+        }
+        Ok(pieces)
+    }
+
+    pub(crate) fn restore(&mut self, pieces: &[(String, Vec<u8>)]) -> Result<(), EventError> {
+        let mut held = Held::default();
+        let mut found = false;
+        for (name, bytes) in pieces {
+            if name == "shared" {
+                held.shared = serde_json::from_slice(bytes).map_err(|e| self.damaged(&e))?;
+                found = true;
+                continue;
+            }
+            let pane = name.strip_prefix("rows-").and_then(pane_named);
+            let pane = pane.ok_or_else(|| self.damaged(&format!("piece `{name}` is unknown")))?;
+            let rows = ipc::from_bytes(bytes)?;
+            check_kept(&self.schema, &rows)?;
+            held.panes.insert(pane, rows);
+        }
+        if !found || held.shared.version != VERSION {
+            return Err(self.damaged(&format!("its shared piece is missing or not of version {VERSION}")));
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    fn damaged(&self, why: &dyn std::fmt::Display) -> EventError {
+        EventError::State { what: self.spec.uid.clone(), why: why.to_string() }
+    }
+}
+
+fn pane_named(name: &str) -> Option<Pane> {
+    // Times before 1970 are negative, so the middle dash is the first one that follows a digit.
+    let middle = name.char_indices().skip(1).find(|(_, c)| *c == '-')?.0;
+    Some(Pane { start: name[..middle].parse().ok()?, end: name[middle + 1..].parse().ok()? })
+}
+
+/// The rows from `start` on, of rows in order of time.
+fn since(rows: &RecordBatch, start: Micros) -> RecordBatch {
+    let Some(times) = rows.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) else {
+        return rows.clone();
+    };
+    let first = times.values().partition_point(|time| *time < start);
+    rows.slice(first, rows.num_rows() - first)
+}
+
+impl Held {
+    /// Drops the oldest rows beyond the bound; what they were part of is no longer known completely.
+    fn cut(&mut self, rows_max: usize) {
+        let mut surplus = self.panes.values().map(RecordBatch::num_rows).sum::<usize>().saturating_sub(rows_max);
+        self.shared.counters.rows_dropped += surplus as u64;
+        while surplus > 0 {
+            let Some(mut oldest) = self.panes.first_entry() else { break };
+            self.shared.lossy.insert(*oldest.key());
+            let rows = oldest.get().num_rows();
+            if rows <= surplus {
+                oldest.remove();
+            } else {
+                let rest = oldest.get().slice(surplus, rows - surplus);
+                oldest.insert(rest);
+            }
+            surplus -= surplus.min(rows);
+        }
+    }
+}
+
+impl Shared {
+    fn forget(&mut self, start: Micros) {
+        self.incidents.retain(|_, incidents| {
+            incidents.retain(|incident| incident.until > start);
+            !incidents.is_empty()
+        });
+    }
+
+    /// The finding, if it is news.
+    fn tell(&mut self, pane: Pane, candidate: Candidate) -> Option<Finding> {
+        let incidents = self.incidents.entry(candidate.finding.entity.to_string()).or_default();
+        let event_uids: BTreeSet<String> = candidate.event_uids.into_iter().collect();
+        let same = |incident: &&mut Incident| {
+            !incident.event_uids.is_disjoint(&event_uids) || (incident.event_uids.is_empty() && event_uids.is_empty())
+        };
+        match incidents.iter_mut().find(same) {
+            Some(incident) => {
+                // What showed in an earlier pane and does not now has left the window.
+                if incident.until != pane.end {
+                    incident.event_uids.clear();
+                }
+                incident.event_uids.extend(event_uids);
+                incident.until = pane.end;
+                None
+            }
+            None => {
+                incidents.push(Incident { until: pane.end, event_uids });
+                Some(candidate.finding)
+            }
+        }
+    }
+
+    /// Forgets the oldest incidents beyond the bound.
+    fn bound(&mut self, incidents_max: usize) {
+        let count: usize = self.incidents.values().map(Vec::len).sum();
+        if count <= incidents_max {
+            return;
+        }
+        let mut ages: Vec<Micros> = self.incidents.values().flatten().map(|incident| incident.until).collect();
+        ages.sort_unstable();
+        let oldest = ages[count - incidents_max - 1];
+        self.forget(oldest);
+    }
+}

@@ -1,0 +1,309 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::record_batch::RecordBatch;
+use palisade_events::time::{SECOND, format_rfc3339};
+use palisade_events::{
+    Chunk, Confidence, Entity, EntityKind, EventBatch, FindingKind, LaneFold, Severity, seam::PaneCoverage,
+};
+
+use super::*;
+use crate::config::Config;
+use crate::plan::Plan;
+
+/// Counts the rows of each pane, and says so: what a pane held when it closed.
+struct Census;
+
+#[derive(Default)]
+struct CensusFold(BTreeMap<Pane, i64>);
+
+fn partial(count: i64) -> RecordBatch {
+    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+    RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![count]))]).unwrap()
+}
+
+impl LaneFold for CensusFold {
+    fn fold(&mut self, _: &EventBatch, panes: &[(Pane, Vec<u32>)]) -> palisade_events::Result<()> {
+        for (pane, rows) in panes {
+            *self.0.entry(*pane).or_default() += rows.len() as i64;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, pane: Pane) -> palisade_events::Result<Option<RecordBatch>> {
+        Ok(self.0.remove(&pane).map(partial))
+    }
+
+    fn snapshot(&self) -> palisade_events::Result<Vec<(Pane, RecordBatch)>> {
+        Ok(self.0.iter().map(|(pane, count)| (*pane, partial(*count))).collect())
+    }
+
+    fn restore(&mut self, pane: Pane, batch: &RecordBatch) -> palisade_events::Result<()> {
+        self.0.insert(pane, batch.column(0).as_primitive::<Int64Type>().value(0));
+        Ok(())
+    }
+}
+
+impl Detector for Census {
+    fn uid(&self) -> &str {
+        "census"
+    }
+
+    fn lane(&self) -> Box<dyn LaneFold> {
+        Box::<CensusFold>::default()
+    }
+
+    fn close(
+        &mut self,
+        pane: Pane,
+        coverage: PaneCoverage,
+        partials: &[RecordBatch],
+    ) -> palisade_events::Result<Vec<Finding>> {
+        let count = partials.iter().map(|p| p.column(0).as_primitive::<Int64Type>().value(0)).sum::<i64>();
+        Ok(vec![finding(pane, count, coverage)])
+    }
+
+    fn snapshot(&self) -> palisade_events::Result<Vec<(String, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _: &[(String, Vec<u8>)]) -> palisade_events::Result<()> {
+        Ok(())
+    }
+}
+
+fn finding(pane: Pane, count: i64, coverage: PaneCoverage) -> Finding {
+    let entity = Entity { kind: EntityKind::Cluster, cluster: "c".into(), namespace: None, name: "c".into() };
+    Finding {
+        finding_uid: format!("{}", pane.start),
+        group_uid: String::new(),
+        time: pane.end,
+        kind: FindingKind::Anomaly,
+        rule_uid: "census".into(),
+        rule_version: String::new(),
+        title: String::new(),
+        severity: Severity::Low,
+        confidence: Confidence::new(1.0),
+        entities: vec![entity.clone()],
+        entity,
+        owner: None,
+        count,
+        first_seen: pane.start,
+        last_seen: pane.end,
+        detected_at: pane.end,
+        author: String::new(),
+        references: Vec::new(),
+        false_positives: Vec::new(),
+        triage: Vec::new(),
+        attack: palisade_events::Attack::default(),
+        explanation: String::new(),
+        observed: String::new(),
+        expected: String::new(),
+        p_value: None,
+        evidence: Vec::new(),
+        excerpt: String::new(),
+        coverage: coverage.name().into(),
+        suppressed_by: None,
+    }
+}
+
+fn plan() -> Plan {
+    let text = "[pipeline]\nlateness_secs = 5.0\npanes_ahead_max = 3\n[rules]\nstarter = false\n[correlate]\nstarter = false\n\
+                [anomaly]\nevent_rate_off = true\nfirst_seen_off = true\n\
+                [[source]]\nname = \"s\"\nkind = \"files\"\npaths = [\"-\"]\nformat = \"k8s_audit\"\n";
+    Plan::new(&Config::parse("test", text, &BTreeMap::new()).unwrap()).unwrap()
+}
+
+struct Bench {
+    plan: Plan,
+    engine: Engine,
+}
+
+const START: i64 = 1_767_225_600; // 2026-01-01T00:00:00Z
+
+impl Bench {
+    fn new(partitions: i32) -> Self {
+        let plan = plan();
+        let engine = Self::engine(&plan);
+        let mut bench = Self { plan, engine };
+        for partition in 0..partitions {
+            bench.engine.join(bench.plan.lane(&lane(partition)).unwrap());
+        }
+        bench
+    }
+
+    fn engine(plan: &Plan) -> Engine {
+        let settings = EngineSettings { pane_length: 10 * SECOND, panes_ahead_max: 3 };
+        Engine::new(Arc::clone(plan.stages()), vec![Box::new(Census)], settings)
+    }
+
+    /// Lets a lane read events at these seconds after the start.
+    fn read(&mut self, partition: i32, secs: &[i64]) {
+        let lane = lane(partition);
+        let key = lane_key(&lane);
+        let mut work = self.engine.checkout(&key).unwrap();
+        let first = work.next_offset().unwrap_or(0);
+        let mut chunk = Chunk::new(lane);
+        for (number, sec) in secs.iter().enumerate() {
+            let time = format_rfc3339((START + sec) * SECOND);
+            let event = format!(
+                r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"{first}-{number}","stage":"ResponseComplete","verb":"get","user":{{"username":"u"}},"stageTimestamp":"{time}"}}"#
+            );
+            chunk.push(event.as_bytes(), first + number as i64, None, None);
+        }
+        let output = work.process(chunk).unwrap();
+        self.engine.merge(work, &output);
+    }
+
+    fn close(&mut self) -> Vec<(i64, i64)> {
+        seen(&self.engine.close_ready().unwrap())
+    }
+}
+
+fn lane(partition: i32) -> Arc<Lane> {
+    Arc::new(Lane::kafka("s", "t", partition))
+}
+
+fn key(partition: i32) -> LaneKey {
+    lane_key(&lane(partition))
+}
+
+/// Pane start in seconds after the start, and what the pane held.
+fn seen(found: &[(Pane, Finding)]) -> Vec<(i64, i64)> {
+    found.iter().map(|(pane, finding)| (pane.start / SECOND - START, finding.count)).collect()
+}
+
+#[test]
+fn panes_close_when_the_slowest_lane_has_passed_them() {
+    let mut bench = Bench::new(2);
+    bench.read(0, &[1, 2, 12, 40]);
+    assert_eq!(bench.close(), [], "the other lane was never heard of");
+    bench.read(1, &[3, 16]);
+    assert_eq!(bench.close(), [(0, 3)], "16 s less 5 s of lateness passes the first pane only");
+    bench.read(1, &[29]);
+    assert_eq!(bench.close(), [(10, 2)]);
+}
+
+#[test]
+fn late_row_is_counted_and_enters_no_pane() {
+    let mut bench = Bench::new(1);
+    bench.read(0, &[1, 20, 14, 16]);
+    assert_eq!(bench.close(), [(0, 1)]);
+    assert_eq!(bench.engine.accounts().late, 1, "14 is more than 5 s behind 20");
+    bench.read(0, &[40]);
+    assert_eq!(bench.close(), [(10, 1), (20, 1)]);
+}
+
+#[test]
+fn silent_lane_holds_nothing_open_and_what_it_brings_later_stays_out_of_closed_panes() {
+    let mut bench = Bench::new(2);
+    bench.read(0, &[1]);
+    bench.read(1, &[2, 50]);
+    assert_eq!(bench.close(), []);
+    bench.engine.idle(&key(0));
+    assert!(bench.engine.must_cut(), "time decided something: it must be cut at this vector");
+    let decisions = bench.engine.take_decisions("job", 1, "f");
+    assert_eq!(decisions[0].kind, DecisionKind::Idle);
+    assert_eq!(decisions[0].lanes, r#"{"s/t/0":1,"s/t/1":2}"#);
+    assert_eq!(bench.close(), [(0, 2)]);
+    assert!(!bench.engine.may_work(&key(0)));
+    bench.engine.wake(&key(0));
+    assert_eq!(bench.engine.take_decisions("job", 2, "f")[0].kind, DecisionKind::Wake);
+    bench.read(0, &[3, 44]);
+    assert_eq!(bench.engine.accounts().behind_frontier, 1, "second 3 is in a pane that closed without it");
+    bench.engine.end(&key(0));
+    bench.engine.end(&key(1));
+    assert_eq!(seen(&bench.engine.close_all().unwrap()), [(40, 1), (50, 1)]);
+}
+
+#[test]
+fn lane_far_ahead_waits_for_the_slowest() {
+    let mut bench = Bench::new(2);
+    bench.read(0, &[0]);
+    bench.read(1, &[100]);
+    assert!(bench.engine.may_work(&key(0)));
+    assert!(!bench.engine.may_work(&key(1)), "ten panes ahead of three allowed");
+    bench.read(0, &[80]);
+    assert!(bench.engine.may_work(&key(1)));
+}
+
+#[test]
+fn lane_at_work_keeps_panes_open() {
+    let mut bench = Bench::new(2);
+    bench.read(0, &[1, 50]);
+    bench.read(1, &[2, 50]);
+    let out = bench.engine.checkout(&key(0)).unwrap();
+    assert_eq!(bench.close(), [], "a pane closes only with all lanes at home");
+    let mut out = out;
+    let output = out.process(Chunk::new(lane(0))).unwrap();
+    bench.engine.merge(out, &output);
+    assert_eq!(bench.close(), [(0, 2)]);
+}
+
+#[test]
+fn restored_engine_goes_on_where_the_other_stopped() {
+    let mut bench = Bench::new(2);
+    bench.read(0, &[1, 12]);
+    bench.read(1, &[2, 13]);
+    bench.engine.idle(&key(1));
+    bench.close();
+    let state = bench.engine.snapshot().unwrap();
+    let mut other = Bench { engine: Bench::engine(&bench.plan), plan: plan() };
+    other.engine.restore(state.frontier, &state.pieces).unwrap();
+    for partition in 0..2 {
+        let work = other.plan.lane(&lane(partition)).unwrap();
+        other.engine.rejoin(work, &state.lanes[&key(partition)].1, Restore::Exact).unwrap();
+    }
+    assert_eq!(other.engine.vector(), bench.engine.vector());
+    assert!(other.engine.is_asleep(&key(1)), "a silent lane stays silent until it is woken");
+    for bench in [&mut bench, &mut other] {
+        bench.read(0, &[30]);
+        assert_eq!(bench.close(), [(0, 2), (10, 2)]);
+    }
+    assert!(other.engine.rejoin(plan().lane(&lane(0)).unwrap(), b"damaged", Restore::Exact).is_err());
+}
+
+#[test]
+fn replay_waits_at_the_recorded_vector_and_repeats_the_decisions() {
+    let mut live = Bench::new(2);
+    live.read(0, &[1, 2]);
+    live.read(1, &[3]);
+    live.engine.idle(&key(0));
+    live.engine.idle(&key(1));
+    let closed = seen(&live.engine.close_all().unwrap());
+    let decisions = live.engine.take_decisions("job", 7, "f");
+    let replay = Replay::plan(decisions.clone()).unwrap().unwrap();
+    let mut again = Bench::new(2);
+    assert_eq!(replay.limit(&key(0)), 2);
+    // The log has more by now: what lies beyond the vector waits.
+    let mut chunk = Chunk::new(lane(0));
+    for offset in 0..4 {
+        chunk.push(b"x", offset, None, None);
+    }
+    let (now, later) = split(chunk, replay.limit(&key(0)));
+    assert_eq!(now.unwrap().records.len(), 2);
+    assert_eq!(later.as_ref().unwrap().records[0].offset, 2);
+    assert_eq!(later.unwrap().bytes, b"xx");
+    again.read(0, &[1, 2]);
+    assert!(!replay.is_reached(&again.engine.vector()));
+    again.read(1, &[3]);
+    assert!(replay.is_reached(&again.engine.vector()));
+    let mut found = Vec::new();
+    for decision in replay.into_decisions() {
+        found.extend(again.engine.replay(&decision).unwrap());
+    }
+    assert_eq!(seen(&found), closed);
+    assert_eq!(again.engine.frontier(), live.engine.frontier());
+}
+
+#[test]
+fn loss_told_in_time_makes_a_pane_lossy_whatever_the_other_lanes_did() {
+    let pane = Pane { start: 0, end: 10 };
+    let loss = |watermark| LossWindow { window_start: 4, window_end: 6, watermark };
+    assert!(loss(None).concerns(pane));
+    assert!(loss(Some(9)).concerns(pane));
+    assert!(!loss(Some(10)).concerns(pane), "the lane had passed the pane when it told");
+    assert!(!loss(None).concerns(Pane { start: 10, end: 20 }));
+}
