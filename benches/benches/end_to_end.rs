@@ -12,6 +12,8 @@
 //! Both read from the same broker; the broker's CPU is told apart. The best and worst of `--runs` are printed, never a
 //! mean of different things.
 
+#![allow(clippy::disallowed_methods)] // it measures time
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +27,6 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const PARTITIONS: i32 = 4;

@@ -118,7 +118,7 @@ fn reduce_masked(mask: Option<&[bool]>, kept: &[usize], batch: &RecordBatch, row
 /// Joins batches of kept rows in the one order: by (time, event uid). Beyond `rows_max` the newest remain.
 pub(crate) fn ordered(schema: &SchemaRef, batches: &[RecordBatch], rows_max: usize) -> Result<RecordBatch> {
     let all = concat_batches(schema, batches)?;
-    let key = |name: &str| {
+    let key = |name: &str| -> Result<SortColumn> {
         let values = all.column_by_name(name).cloned().ok_or_else(|| Error::Schema(format!("no column `{name}`")))?;
         Ok(SortColumn { values, options: None })
     };

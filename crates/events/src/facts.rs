@@ -123,6 +123,11 @@ pub enum DecisionKind {
 }
 
 impl DecisionKind {
+    /// Whether what came after depends on it, so that a replay must repeat it at the same place.
+    pub fn is_binding(self) -> bool {
+        matches!(self, Self::Idle | Self::Wake | Self::Close)
+    }
+
     /// Reads a kind's name.
     pub fn named(name: &str) -> Option<Self> {
         use DecisionKind::*;

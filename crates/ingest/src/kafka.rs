@@ -424,10 +424,11 @@ impl Source for KafkaSource {
                 let _ = list.add_partition_offset(&lane.origin, partition, Offset::Offset(*next));
             }
         }
-        if list.count() > 0 {
-            if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
-                tracing::debug!(source = %self.settings.name, %error, "offsets for lag tools were not taken");
-            }
+        if list.count() == 0 {
+            return;
+        }
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(source = %self.settings.name, %error, "offsets for lag tools were not taken");
         }
     }
 

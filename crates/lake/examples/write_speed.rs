@@ -7,6 +7,7 @@
 //! ```sh
 //! cargo run --release -p palisade-lake --example write_speed -- [rows] [folder to keep the lake in]
 //! ```
+#![allow(clippy::disallowed_methods)] // it measures time
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -460,6 +460,7 @@ impl Open {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // only the log's own records carry it; callers with a clock pass theirs
 fn wall_clock_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))

@@ -13,7 +13,7 @@ const WAITING_MAX: usize = 256;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> palisade::Result<()> {
     let (sender, receiver) = mpsc::channel::<Finding>(WAITING_MAX);
-    let worker = std::thread::spawn(move || -> palisade::Result<()> {
+    let work = move || -> palisade::Result<()> {
         let mut pipeline = Pipeline::builder().source("audit", "k8s_audit").cluster("drill").build()?;
         let drill = Drill::new(Settings { duration_secs: 600, attack: Attack::Chain, attack_at_secs: 300, ..Settings::default() });
         for record in drill.filter(|record| record.stream == Stream::K8sAudit) {
@@ -28,7 +28,9 @@ async fn main() -> palisade::Result<()> {
             let _ = sender.blocking_send(finding);
         }
         Ok(())
-    });
+    };
+    let worker = std::thread::Builder::new().name("pipeline".into()).spawn(work);
+    let worker = worker.map_err(palisade::Error::io("starting the pipeline"))?;
     let stream = futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|f| (f, receiver)) });
     let mut worst = stream.filter(|f| std::future::ready(f.severity >= palisade::Severity::High)).boxed();
     let mut count = 0;

@@ -14,14 +14,13 @@ use palisade_events::time::{Micros, format_rfc3339};
 use palisade_events::{Detector, Finding, Lane, Pane, seam::PaneCoverage};
 use serde::{Deserialize, Serialize};
 
-pub use self::lane::{LaneOutput, LaneWork, Stages};
+pub use self::lane::{LaneOutput, LaneWork, LossWindow, PlacedFindings, Stages};
 pub use self::replay::{Replay, split};
 
 mod lane;
 mod replay;
 mod state;
 
-use self::lane::LossWindow;
 use crate::error::{Error, Result};
 
 /// Name of a lane as offsets and state are recorded under it: `source/lane key`.
@@ -212,11 +211,9 @@ impl Engine {
 
     /// Declares a lane silent: the frontier no longer waits for it. Recorded as a decision.
     pub fn idle(&mut self, key: &str) {
-        if let Some(seat) = self.seats.get_mut(key) {
-            if seat.attendance == Attendance::Active {
-                seat.attendance = Attendance::Idle;
-                self.decide(DecisionKind::Idle, key.to_owned());
-            }
+        if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.attendance == Attendance::Active) {
+            seat.attendance = Attendance::Idle;
+            self.decide(DecisionKind::Idle, key.to_owned());
         }
     }
 
@@ -228,21 +225,17 @@ impl Engine {
     /// Counts a silent lane in again, because it has something to read. Its rows for panes that closed meanwhile stay
     /// out of them; that is why the place is recorded as a decision.
     pub fn wake(&mut self, key: &str) {
-        if let Some(seat) = self.seats.get_mut(key) {
-            if seat.attendance != Attendance::Active {
-                seat.attendance = Attendance::Active;
-                self.decide(DecisionKind::Wake, key.to_owned());
-            }
+        if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.attendance != Attendance::Active) {
+            seat.attendance = Attendance::Active;
+            self.decide(DecisionKind::Wake, key.to_owned());
         }
     }
 
     /// Declares a lane to be at its end for good. Where a file ends is in the data, so no cut is forced by it.
     pub fn end(&mut self, key: &str) {
-        if let Some(seat) = self.seats.get_mut(key) {
-            if seat.attendance != Attendance::Ended {
-                seat.attendance = Attendance::Ended;
-                self.note(DecisionKind::Leave, key);
-            }
+        if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.attendance != Attendance::Ended) {
+            seat.attendance = Attendance::Ended;
+            self.note(DecisionKind::Leave, key);
         }
     }
 

@@ -52,7 +52,7 @@ pub struct Plan {
 enum DetectorPlan {
     EventRate(palisade_anomaly::EventRateConfig),
     FirstSeen(palisade_anomaly::FirstSeenConfig),
-    Correlation(palisade_correlate::Spec),
+    Correlation(Arc<palisade_correlate::Spec>),
 }
 
 impl Plan {
@@ -76,7 +76,7 @@ impl Plan {
             detectors.push(DetectorPlan::FirstSeen(config.anomaly.first_seen.clone()));
         }
         let correlations: String = specs.iter().map(|s| format!("{s:?}")).collect();
-        detectors.extend(specs.into_iter().map(DetectorPlan::Correlation));
+        detectors.extend(specs.into_iter().map(|spec| DetectorPlan::Correlation(Arc::new(spec))));
         let redactor = Arc::new(if config.redaction.enabled { Redactor::default() } else { Redactor::off() });
         let mut feeds = BTreeMap::new();
         for source in &config.sources {
@@ -151,7 +151,7 @@ impl Plan {
                 DetectorPlan::EventRate(config) => Box::new(EventRate::new(config.clone())),
                 DetectorPlan::FirstSeen(config) => Box::new(FirstSeen::new(config.clone())),
                 DetectorPlan::Correlation(spec) => {
-                    Box::new(SqlCorrelation::new(spec.clone()).map_err(|e| Error::Correlate(e.to_string()))?)
+                    Box::new(SqlCorrelation::new(Arc::clone(spec), palisade_correlate::Bounds::default()).map_err(|e| Error::Correlate(e.to_string()))?)
                 }
             })
         };

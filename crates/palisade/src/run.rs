@@ -172,6 +172,8 @@ struct Run<'p> {
     pending: Pending,
     /// Next offsets at the cut in flight.
     cut_vector: BTreeMap<LaneKey, i64>,
+    /// The decisions that wait to be cut were repeated from the table.
+    repeated: bool,
     cut_number: i64,
     cut_in_flight: Option<i64>,
     last_cut: Instant,
@@ -235,6 +237,7 @@ impl<'p> Run<'p> {
             records_read: recovered.records_read(),
             pending: Pending::default(),
             cut_vector: BTreeMap::new(),
+            repeated: false,
             cut_in_flight: None,
             last_cut: now,
             last_close: now,
@@ -419,8 +422,9 @@ impl<'p> Run<'p> {
             }
             Signal::Finished => {
                 self.ended[index] = true;
-                let own = self.posts.values_mut().filter(|post| post.input == index);
-                own.for_each(|post| post.finishing = true);
+                let engine = &self.engine;
+                let open = self.posts.iter_mut().filter(|(key, post)| post.input == index && !engine.is_asleep(key));
+                open.for_each(|(_, post)| post.finishing = true);
             }
             Signal::Nothing => {}
         }
@@ -492,15 +496,14 @@ impl<'p> Run<'p> {
             }
             let Some(post) = self.posts.get_mut(&key) else { continue };
             let task = match post.backlog.pop_front() {
-                Some(chunk) => match split_for_replay(self.replay.as_ref(), &key, chunk) {
-                    (now, later) => {
-                        if let Some(later) = later {
-                            post.backlog.push_front(later);
-                        }
-                        let Some(now) = now else { continue };
-                        Task::Chunk(now)
+                Some(chunk) => {
+                    let (now, later) = split_for_replay(self.replay.as_ref(), &key, chunk);
+                    if let Some(later) = later {
+                        post.backlog.push_front(later);
                     }
-                },
+                    let Some(now) = now else { continue };
+                    Task::Chunk(now)
+                }
                 None if post.finishing && self.replay.is_none() => {
                     post.finishing = false;
                     post.caught_up_since = None;
@@ -525,10 +528,8 @@ impl<'p> Run<'p> {
         if self.engine.must_cut() || !self.leaving.is_empty() || self.is_stopping() {
             return true;
         }
-        if let Some(replay) = &self.replay {
-            if replay.is_reached(&self.engine.vector()) {
-                return true;
-            }
+        if self.replay.as_ref().is_some_and(|replay| replay.is_reached(&self.engine.vector())) {
+            return true;
         }
         let close_due = self.last_close.elapsed() >= CLOSE_EVERY;
         close_due || self.cut_is_due() || self.sleeper_with_work().is_some()
@@ -601,6 +602,10 @@ impl<'p> Run<'p> {
     /// What time decides: a repeated decision, a lane that woke or fell silent, panes that nothing else will close.
     fn decide(&mut self) -> Result<()> {
         if let Some(replay) = self.replay.take() {
+            if self.is_stuck(&replay) {
+                tracing::warn!("recorded decisions cannot be repeated: what was read then is no longer there");
+                return Ok(());
+            }
             if !replay.is_reached(&self.engine.vector()) {
                 self.replay = Some(replay);
                 return Ok(());
@@ -609,6 +614,7 @@ impl<'p> Run<'p> {
                 let found = self.engine.replay(&decision)?;
                 self.take_pane_findings(found);
             }
+            self.repeated = true;
             return Ok(());
         }
         if let Some(key) = self.sleeper_with_work() {
@@ -631,6 +637,20 @@ impl<'p> Run<'p> {
         Ok(())
     }
 
+    /// Whether a lane that must be read up to a recorded decision has nothing more to give before it.
+    fn is_stuck(&self, replay: &Replay) -> bool {
+        let vector = self.engine.vector();
+        let lacks = |key: &LaneKey, limit: i64| vector.get(key).copied().unwrap_or(0) < limit;
+        let gives = |key: &LaneKey| {
+            self.posts.get(key).is_some_and(|post| !post.backlog.is_empty() || post.caught_up_since.is_none())
+        };
+        let all_joined = self.inputs.iter().zip(&self.ended).all(|(input, ended)| *ended || matches!(input, Input::Stream(_)));
+        let missing = replay.lanes().any(|(key, limit)| lacks(key, limit) && !gives(key) && self.posts.contains_key(key));
+        let gone = all_joined && replay.lanes().any(|(key, limit)| lacks(key, limit) && !self.posts.contains_key(key));
+        let has_streams = self.inputs.iter().any(|input| matches!(input, Input::Stream(_)));
+        missing || (gone && !has_streams)
+    }
+
     /// Begins a cut: all lanes are home, and what they stand at becomes durable together.
     fn cut(&mut self) -> Result<()> {
         while !self.unencoded.is_empty() {
@@ -642,8 +662,9 @@ impl<'p> Run<'p> {
         let number = self.cut_number;
         self.cut_number += 1;
         let mut decisions = self.engine.take_decisions(&self.config.job, number, self.plan.fingerprint());
-        if self.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut >= number) {
-            decisions.clear();
+        if std::mem::take(&mut self.repeated) {
+            // They are in the table already, under the cut that did not land.
+            decisions.retain(|d| !d.kind.is_binding());
         }
         let state = self.engine.snapshot()?;
         let pending = std::mem::take(&mut self.pending);
@@ -705,7 +726,7 @@ impl<'p> Run<'p> {
         if !accounts.balance() {
             tracing::error!(?accounts, "records in are not used + coverage + rejected + held");
         }
-        serde_json::to_value(&accounts).unwrap_or_default()
+        serde_json::to_value(accounts).unwrap_or_default()
     }
 
     /// Learns that a cut landed: offsets for lag tools, findings for sinks.

@@ -53,6 +53,9 @@ pub struct LaneWork {
     behind_frontier: u64,
 }
 
+/// Findings with the offset of the record that completed their event.
+pub type PlacedFindings = Vec<(i64, Finding)>;
+
 /// What a lane made of one chunk.
 #[derive(Debug)]
 pub struct LaneOutput {
@@ -61,7 +64,7 @@ pub struct LaneOutput {
     /// The events, in lane order.
     pub events: EventBatch,
     /// Findings of single-event rules, with the offset of the record that completed the event.
-    pub findings: Vec<(i64, Finding)>,
+    pub findings: PlacedFindings,
     /// What could not be read.
     pub rejects: Vec<Reject>,
     /// What was learnt about completeness.
@@ -205,7 +208,7 @@ impl LaneWork {
         Ok((EventBatch::try_new(batch, events.fields().to_vec())?, late, doubtful))
     }
 
-    fn observe(&mut self, events: &EventBatch) -> Result<(Vec<(i64, Finding)>, Option<Micros>)> {
+    fn observe(&mut self, events: &EventBatch) -> Result<(PlacedFindings, Option<Micros>)> {
         let matches = self.stages.rules.evaluate(events);
         let mut findings = self.stages.rules.findings(events, &matches);
         for finding in &mut findings {
@@ -315,14 +318,17 @@ impl LaneWork {
     }
 }
 
+/// Open panes and what they hold, as Arrow IPC.
+type PanePartials = Vec<(Pane, Vec<u8>)>;
+
 /// A lane's state at a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LaneSnapshot {
     version: u32,
     clock: LaneClock,
     decoder: Vec<u8>,
-    /// By detector: open panes and their partials as Arrow IPC.
-    partials: Vec<(String, Vec<(Pane, Vec<u8>)>)>,
+    /// By detector.
+    partials: Vec<(String, PanePartials)>,
     open: Vec<Pane>,
     floor: Option<Micros>,
     next_offset: Option<i64>,
@@ -349,7 +355,7 @@ impl LaneWork {
             open: self.open.iter().copied().collect(),
             floor: self.floor,
             next_offset: self.next_offset,
-            totals: self.totals.clone(),
+            totals: self.totals,
             behind_frontier: self.behind_frontier,
         })
     }

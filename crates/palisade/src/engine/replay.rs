@@ -32,6 +32,11 @@ impl Replay {
         self.vector.get(key).copied().unwrap_or(i64::MIN)
     }
 
+    /// Lanes and the offsets at which they must wait.
+    pub fn lanes(&self) -> impl Iterator<Item = (&LaneKey, i64)> {
+        self.vector.iter().map(|(key, limit)| (key, *limit))
+    }
+
     /// Whether the lanes have arrived.
     pub fn is_reached(&self, now: &BTreeMap<LaneKey, i64>) -> bool {
         self.vector.iter().all(|(key, limit)| now.get(key).is_some_and(|next| next >= limit))

@@ -229,10 +229,10 @@ impl Committer {
                 tracing::warn!(%error, "old state was not pruned");
             }
         }
-        if cut % MAINTENANCE_EVERY == 0 {
-            if let Err(error) = self.runtime.block_on(self.lake.maintain(MaintenanceOptions::default())) {
-                tracing::warn!(%error, "maintenance failed");
-            }
+        if cut % MAINTENANCE_EVERY == 0
+            && let Err(error) = self.runtime.block_on(self.lake.maintain(MaintenanceOptions::default()))
+        {
+            tracing::warn!(%error, "maintenance failed");
         }
     }
 }

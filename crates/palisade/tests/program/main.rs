@@ -1,5 +1,7 @@
 //! The program as a user runs it: scanning, killing, querying, and a real broker.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod kafka;
