@@ -16,13 +16,13 @@ use palisade_events::Finding;
 use palisade_events::seam::{Pane, PaneCoverage, Panes};
 use palisade_events::time::{Micros, SECOND};
 
+use crate::Error;
 use crate::detector::Bounds;
 use crate::plan::{TABLE, cannot_fail};
 use crate::retain::{Keep, reduce};
 use crate::spec::Spec;
 use crate::table;
 use crate::window::Window;
-use crate::Error;
 
 /// What to do with rows that came too late for the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub async fn run_over(
     let keep = window.keep_plain()?;
     let failed = |e: DataFusionError| Error::query(&spec.uid, &e.strip_backtrace());
     let lead = 2 * spec.window_secs() as i64 * SECOND;
-    let start = panes.of(from.saturating_sub(lead)).start;
+    // The bound keeps "since ever" within what alignment to panes can represent.
+    let start = panes.of(from.saturating_sub(lead).max(Micros::MIN / 2)).start;
     let mut stream = read(&spec, context, start, to, late).await.map_err(failed)?;
     let mut findings = Vec::new();
     let mut open: Option<(Pane, Vec<RecordBatch>)> = None;

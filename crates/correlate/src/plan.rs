@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DataFusionError, TableReference};
+use datafusion::common::{DFSchema, DataFusionError, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, Sort, WindowFunctionDefinition};
@@ -76,7 +76,8 @@ pub(crate) fn optimised(state: &SessionState, sql: &str) -> Result<LogicalPlan, 
 pub(crate) fn compile(sql: &str) -> Result<Plan, String> {
     let say = |e: DataFusionError| e.strip_backtrace();
     let state = session(Arc::default()).map_err(say)?;
-    let plan = futures::executor::block_on(state.create_logical_plan(sql)).map_err(|e| unknown_table(&e).unwrap_or_else(|| say(e)))?;
+    let plan = futures::executor::block_on(state.create_logical_plan(sql))
+        .map_err(|e| unknown_table(&e).unwrap_or_else(|| say(e)))?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
@@ -86,6 +87,8 @@ pub(crate) fn compile(sql: &str) -> Result<Plan, String> {
     check(&plan)?;
     check_result(plan.schema())?;
     let optimised = state.optimize(&plan).map_err(say)?;
+    // What DataFusion cannot run shows here, not at the first event.
+    futures::executor::block_on(state.query_planner().create_physical_plan(&optimised, &state)).map_err(say)?;
     let (keep, kept) = retention(&optimised)?;
     Ok(Plan { result: Arc::clone(plan.schema()), keep, kept })
 }
@@ -103,9 +106,10 @@ fn check(plan: &LogicalPlan) -> Result<(), String> {
     let walked = plan.apply_with_subqueries(|node| {
         problem = node_problem(node);
         if problem.is_none() {
+            let inputs = node.inputs();
             node.apply_expressions(|expr| {
                 expr.apply(|e| {
-                    problem = expr_problem(e);
+                    problem = expr_problem(e, &inputs);
                     Ok(if problem.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
                 })
             })?;
@@ -128,7 +132,9 @@ fn node_problem(node: &LogicalPlan) -> Option<String> {
         LogicalPlan::Limit(limit) if !is_ordered(&limit.input) => {
             Some("LIMIT needs an ORDER BY that ends in `event_uid`, or which rows remain is left open".into())
         }
-        LogicalPlan::Distinct(Distinct::On(on)) if !on.sort_expr.as_deref().is_some_and(is_total) => {
+        LogicalPlan::Distinct(Distinct::On(on))
+            if !on.sort_expr.as_deref().is_some_and(|order| is_total(order, &[&on.input])) =>
+        {
             Some("DISTINCT ON needs an ORDER BY that ends in `event_uid`, or which rows remain is left open".into())
         }
         LogicalPlan::RecursiveQuery(_) => Some("recursive queries have no bound".into()),
@@ -145,29 +151,41 @@ fn node_problem(node: &LogicalPlan) -> Option<String> {
 
 fn is_ordered(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Sort(sort) => is_total(&sort.expr),
-        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => plan.inputs().iter().all(|input| is_ordered(input)),
+        LogicalPlan::Sort(sort) => is_total(&sort.expr, &[&sort.input]),
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().iter().all(|input| is_ordered(input))
+        }
         _ => false,
     }
 }
 
-/// Whether an order leaves no ties between events.
-fn is_total(order: &[Sort]) -> bool {
-    order.iter().any(|sort| is_event_uid(&sort.expr))
+/// Whether an order over some inputs leaves no ties between events.
+fn is_total(order: &[Sort], inputs: &[&LogicalPlan]) -> bool {
+    order.iter().any(|sort| inputs.iter().any(|input| is_event_uid(&sort.expr, input)))
 }
 
-fn is_event_uid(expr: &Expr) -> bool {
-    match expr {
-        Expr::Column(Column { name, .. }) => name == "event_uid",
-        Expr::Alias(alias) => is_event_uid(&alias.expr),
+/// Whether an expression is an event's id, whatever it is called on the way.
+fn is_event_uid(expr: &Expr, input: &LogicalPlan) -> bool {
+    match (expr, input) {
+        (Expr::Alias(alias), _) => is_event_uid(&alias.expr, input),
+        (Expr::Column(column), LogicalPlan::Projection(projection)) => {
+            let named = projection.expr.iter().find(|e| e.qualified_name().1 == column.name);
+            named.is_some_and(|expr| is_event_uid(expr, &projection.input))
+        }
+        (Expr::Column(_), LogicalPlan::SubqueryAlias(alias)) => is_event_uid(expr, &alias.input),
+        (Expr::Column(_), LogicalPlan::Sort(sort)) => is_event_uid(expr, &sort.input),
+        (Expr::Column(_), LogicalPlan::Filter(filter)) => is_event_uid(expr, &filter.input),
+        (Expr::Column(column), _) => column.name == "event_uid",
         _ => false,
     }
 }
 
-fn expr_problem(expr: &Expr) -> Option<String> {
+fn expr_problem(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<String> {
     let changing = |name: &str, volatility: Volatility| match volatility {
         Volatility::Immutable => None,
-        Volatility::Stable => Some(format!("`{name}` gives another result at another time: compare with `time` instead")),
+        Volatility::Stable => {
+            Some(format!("`{name}` gives another result at another time: compare with `time` instead"))
+        }
         Volatility::Volatile => Some(format!("`{name}` gives another result at each call")),
     };
     match expr {
@@ -176,14 +194,14 @@ fn expr_problem(expr: &Expr) -> Option<String> {
             Some("functions that take functions are not known here".into())
         }
         Expr::AggregateFunction(call) => changing(call.func.name(), call.func.signature().volatility)
-            .or_else(|| unordered(call.func.name(), &call.params)),
+            .or_else(|| unordered(call.func.name(), &call.params, inputs)),
         Expr::WindowFunction(call) => {
             let name = call.fun.name().to_owned();
             let plain = matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(_))
                 && !ORDERED_AGGREGATES.contains(&name.as_str())
                 && call.params.order_by.is_empty();
             changing(&name, call.fun.signature().volatility).or_else(|| {
-                (!plain && !is_total(&call.params.order_by))
+                (!plain && !is_total(&call.params.order_by, inputs))
                     .then(|| format!("window function `{name}` needs an ORDER BY that ends in `event_uid`"))
             })
         }
@@ -193,17 +211,19 @@ fn expr_problem(expr: &Expr) -> Option<String> {
     }
 }
 
-fn unordered(name: &str, params: &AggregateFunctionParams) -> Option<String> {
-    if !ORDERED_AGGREGATES.contains(&name) || is_total(&params.order_by) {
+fn unordered(name: &str, params: &AggregateFunctionParams, inputs: &[&LogicalPlan]) -> Option<String> {
+    if !ORDERED_AGGREGATES.contains(&name) || is_total(&params.order_by, inputs) {
         return None;
     }
     // Distinct values in their own order have no ties.
-    let by_itself = params.distinct && params.order_by.first().is_some_and(|sort| params.args.first() == Some(&sort.expr));
+    let by_itself =
+        params.distinct && params.order_by.first().is_some_and(|sort| params.args.first() == Some(&sort.expr));
     (!by_itself).then(|| format!("`{name}` needs an ORDER BY that ends in `event_uid`, or its order is left open"))
 }
 
 fn check_result(schema: &DFSchema) -> Result<(), String> {
-    let is_text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null);
+    let is_text =
+        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null);
     let find = |name: &str| schema.fields().iter().find(|f| f.name() == name).map(|f| f.data_type().clone());
     for name in ["entity_kind", "entity_name"] {
         if find(name).is_none() {
@@ -223,7 +243,8 @@ fn check_result(schema: &DFSchema) -> Result<(), String> {
     if let Some(found) = find("count").filter(|t| !t.is_integer()) {
         return Err(format!("result column `count` is {found}, not an integer"));
     }
-    let is_list = |t: &DataType| matches!(t, DataType::List(item) | DataType::LargeList(item) if is_text(item.data_type()));
+    let is_list =
+        |t: &DataType| matches!(t, DataType::List(item) | DataType::LargeList(item) if is_text(item.data_type()));
     if let Some(found) = find("evidence").filter(|t| !is_list(t)) {
         return Err(format!("result column `evidence` is {found}, not a list of event ids"));
     }
@@ -281,16 +302,19 @@ fn is_of_row(filter: &Expr) -> bool {
 
 /// Whether evaluating an expression can never fail, so that a reader may apply it as a plain filter.
 pub(crate) fn cannot_fail(expr: &Expr) -> bool {
-    use datafusion::logical_expr::Operator::{And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or};
+    use datafusion::logical_expr::Operator::{
+        And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or,
+    };
     let failing = expr.exists(|e| {
         Ok(match e {
-            Expr::Column(_) | Expr::Literal(..) | Expr::Not(_) | Expr::Like(_) | Expr::InList(_) | Expr::Between(_) => false,
+            Expr::Column(_) | Expr::Literal(..) | Expr::Not(_) | Expr::Like(_) | Expr::InList(_) | Expr::Between(_) => {
+                false
+            }
             Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsNotTrue(_) => false,
             Expr::IsFalse(_) | Expr::IsNotFalse(_) | Expr::IsUnknown(_) | Expr::IsNotUnknown(_) => false,
-            Expr::BinaryExpr(binary) => !matches!(
-                binary.op,
-                And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom
-            ),
+            Expr::BinaryExpr(binary) => {
+                !matches!(binary.op, And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+            }
             _ => true,
         })
     });

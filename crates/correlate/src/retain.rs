@@ -102,7 +102,12 @@ pub(crate) fn reduce(keep: &Keep, kept: &[usize], batch: &RecordBatch, rows: Opt
     reduce_masked(mask.as_deref(), kept, batch, rows)
 }
 
-fn reduce_masked(mask: Option<&[bool]>, kept: &[usize], batch: &RecordBatch, rows: Option<&[u32]>) -> Result<RecordBatch> {
+fn reduce_masked(
+    mask: Option<&[bool]>,
+    kept: &[usize],
+    batch: &RecordBatch,
+    rows: Option<&[u32]>,
+) -> Result<RecordBatch> {
     let passes = |row: &u32| mask.is_none_or(|mask| mask[*row as usize]);
     let rows: UInt32Array = match rows {
         Some(rows) => rows.iter().copied().filter(passes).collect::<Vec<_>>().into(),

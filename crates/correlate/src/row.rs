@@ -35,14 +35,18 @@ pub(crate) fn candidates(
     window: &RecordBatch,
 ) -> Result<(Vec<Candidate>, u64)> {
     let uids = window.column_by_name("event_uid").map(|c| c.as_string::<i32>().clone());
-    let rows_by_uid: HashMap<&str, usize> =
-        uids.as_ref().map(|uids| uids.iter().enumerate().filter_map(|(row, uid)| Some((uid?, row))).collect()).unwrap_or_default();
+    let rows_by_uid: HashMap<&str, usize> = uids
+        .as_ref()
+        .map(|uids| uids.iter().enumerate().filter_map(|(row, uid)| Some((uid?, row))).collect())
+        .unwrap_or_default();
     let (mut found, mut skipped) = (Vec::new(), 0);
     for batch in result {
         let columns = Columns::new(batch)?;
         for row in 0..batch.num_rows() {
             match columns.entity(row) {
-                Some(entity) => found.push(candidate(spec, pane, coverage, &columns, row, entity, window, &rows_by_uid)),
+                Some(entity) => {
+                    found.push(candidate(spec, pane, coverage, &columns, row, entity, window, &rows_by_uid))
+                }
                 None => skipped += 1,
             }
         }
@@ -72,7 +76,8 @@ fn candidate(
     let time = |row: Option<&usize>| row.and_then(|&row| Some(times?.value(row)));
     let first = columns.time("first_seen", row).or_else(|| time(rows.iter().min())).unwrap_or(pane.end);
     let last = columns.time("last_seen", row).or_else(|| time(rows.iter().max())).unwrap_or(pane.end);
-    let count = columns.long("count", row).unwrap_or_else(|| i64::try_from(event_uids.len().max(1)).unwrap_or(i64::MAX));
+    let count =
+        columns.long("count", row).unwrap_or_else(|| i64::try_from(event_uids.len().max(1)).unwrap_or(i64::MAX));
     let evidence: Vec<Evidence> = rows.iter().take(EVIDENCE_MAX).map(|&row| evidence(window, row)).collect();
     let name = entity.to_string();
     let anchor = event_uids.first().cloned().unwrap_or_else(|| format_rfc3339(pane.end));
@@ -141,7 +146,9 @@ fn excerpt(window: &RecordBatch, row: usize) -> String {
             continue;
         }
         let value = match field.data_type() {
-            DataType::Timestamp(..) => format_rfc3339(column.as_primitive::<TimestampMicrosecondType>().value(0)).into(),
+            DataType::Timestamp(..) => {
+                format_rfc3339(column.as_primitive::<TimestampMicrosecondType>().value(0)).into()
+            }
             DataType::Boolean => column.as_boolean().value(0).into(),
             DataType::Int32 | DataType::Int64 => match cast(column, &DataType::Int64) {
                 Ok(longs) => longs.as_primitive::<Int64Type>().value(0).into(),

@@ -21,13 +21,13 @@ use palisade_events::time::{Micros, SECOND};
 use palisade_events::{Error as EventError, Finding};
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::detector::Bounds;
 use crate::plan;
 use crate::retain::{Keep, check_kept, ordered};
 use crate::row::{Candidate, candidates};
 use crate::spec::Spec;
 use crate::table::{WindowTable, kept_schema};
-use crate::Error;
 
 /// First number of the stored shared state.
 const VERSION: u32 = 1;

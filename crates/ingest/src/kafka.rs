@@ -11,6 +11,7 @@
 //! Not here: decoding, and any decision about when to commit.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,8 @@ struct OpenLane {
 #[derive(Default)]
 struct Rebalances {
     events: Mutex<VecDeque<Rebalance>>,
+    /// The consumer is being closed: there is nobody left to answer a rebalance, so it is answered at once.
+    closing: AtomicBool,
 }
 
 enum Rebalance {
@@ -92,10 +95,23 @@ enum Rebalance {
     Revoked(Vec<(String, i32)>),
 }
 
-impl ClientContext for Rebalances {}
+impl ClientContext for Rebalances {
+    /// Errors also come back from polling, where they are judged; a partition's end is none.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
 
 impl ConsumerContext for Rebalances {
-    fn rebalance(&self, _: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            // Errors here mean that the group is gone already.
+            let _ = match consumer.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+                _ => consumer.unassign(),
+            };
+            return;
+        }
         let partitions = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
         let event = match err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assigned(partitions),
@@ -342,6 +358,15 @@ impl KafkaSource {
             }
         }
         Ok(missing)
+    }
+}
+
+impl Drop for KafkaSource {
+    /// Leaves the group. Closing waits for the last rebalance to be answered, which only the callback can do now.
+    fn drop(&mut self) {
+        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.lanes.clear();
+        let _ = self.consumer.unassign();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -12,6 +12,7 @@ use palisade_events::time::Micros;
 use serde::Serialize;
 
 use self::runs::Runs;
+use crate::reading::scan;
 use crate::state::jobs;
 use crate::{Lake, LakeOptions, Result, Table};
 
@@ -151,9 +152,9 @@ async fn duplicates(lake: &mut Lake, table: Table, column: &str, problems: &mut 
     let passes = (rows as u64).div_ceil(IDS_MAX).max(1);
     let mut doubled: Vec<u128> = Vec::new();
     for pass in 0..passes {
-        let (_, mut batches) = delta.clone().scan_table().with_columns([column]).await?;
+        let mut batches = scan(&delta, &[column]).await?;
         let mut ids: Vec<u128> = Vec::new();
-        while let Some(batch) = batches.try_next().await.map_err(external)? {
+        while let Some(batch) = batches.try_next().await? {
             let texts = cast(batch.column(0), &DataType::Utf8)?;
             let found = texts.as_string::<i32>().iter().flatten().map(number_of);
             ids.extend(found.filter(|id| (*id % u128::from(passes)) as u64 == pass));
@@ -189,12 +190,12 @@ async fn offsets(lake: &mut Lake, problems: &mut Vec<Problem>) -> Result<()> {
         let delta = lake.delta(table).await?.clone();
         let mut columns = vec!["origin", "partition", "record_offset"];
         columns.extend((table == Table::Events).then_some("records"));
-        let (_, mut batches) = delta.scan_table().with_columns(columns).await?;
-        while let Some(batch) = batches.try_next().await.map_err(external)? {
-            let (origin, partition) = (column(&batch, 0, &DataType::Utf8)?, column(&batch, 1, &DataType::Int32)?);
-            let offset = column(&batch, 2, &DataType::Int64)?;
-            let records =
-                if batch.num_columns() > 3 { Some(column(&batch, 3, &DataType::Int32)?) } else { None };
+        let mut batches = scan(&delta, &columns).await?;
+        while let Some(batch) = batches.try_next().await? {
+            let (origin, partition) =
+                (column(&batch, "origin", &DataType::Utf8)?, column(&batch, "partition", &DataType::Int32)?);
+            let offset = column(&batch, "record_offset", &DataType::Int64)?;
+            let records = (table == Table::Events).then(|| column(&batch, "records", &DataType::Int32)).transpose()?;
             let (origin, partition) = (origin.as_string::<i32>(), partition.as_primitive::<Int32Type>());
             let offset = offset.as_primitive::<Int64Type>();
             for row in (0..batch.num_rows()).filter(|row| partition.is_valid(*row) && offset.value(*row) >= 0) {
@@ -258,8 +259,8 @@ async fn manifests(lake: &Lake, problems: &mut Vec<Problem>) -> Result<()> {
     Ok(())
 }
 
-fn column(batch: &RecordBatch, index: usize, kind: &DataType) -> Result<arrow::array::ArrayRef> {
-    Ok(cast(batch.column(index), kind)?)
+fn column(batch: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef> {
+    Ok(cast(batch.column(batch.schema().index_of(name)?), kind)?)
 }
 
 fn longs_of(files: &RecordBatch, name: &str) -> Vec<i64> {
@@ -271,8 +272,4 @@ fn times_of(files: &RecordBatch, name: &str) -> Option<BTreeSet<i64>> {
     let kind = DataType::Timestamp(TimeUnit::Microsecond, None);
     let column = cast(files.column_by_name(name)?, &kind).ok()?;
     Some(column.as_primitive::<TimestampMicrosecondType>().iter().flatten().collect())
-}
-
-fn external(e: impl std::fmt::Display) -> crate::Error {
-    crate::Error::Delta(deltalake::DeltaTableError::Generic(e.to_string()))
 }

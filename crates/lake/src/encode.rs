@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, UInt32Array, new_null_array};
 use arrow::compute::{interleave, take_record_batch};
-use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use object_store::PutPayload;
 use palisade_events::schema::{self, COLUMNS, col};
@@ -200,6 +200,7 @@ struct Order {
 /// Files of one table in the making.
 struct Files {
     table: Table,
+    /// The columns that go into files, text as views.
     schema: SchemaRef,
     kept: Vec<usize>,
     order: Option<Order>,
@@ -219,8 +220,12 @@ struct Partition {
 
 impl Files {
     fn new(table: Table, schema: &Schema, kept: Vec<usize>, order: Option<Order>, options: WriterOptions) -> Self {
-        let fields: Vec<_> = kept.iter().map(|index| Arc::clone(&schema.fields()[*index])).collect();
-        let schema = Arc::new(Schema::new(fields));
+        let fields = kept.iter().map(|index| {
+            let field = &schema.fields()[*index];
+            let is_text = field.data_type() == &DataType::Utf8;
+            if is_text { Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)) } else { Arc::clone(field) }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Self { table, schema, kept, order, options, partitions: BTreeMap::new(), done: Vec::new() }
     }
 
@@ -278,16 +283,15 @@ impl Files {
         if waiting.is_empty() {
             return Ok(());
         }
-        let waiting = match self.order {
-            Some(order) => sorted(waiting, order, &self.schema)?,
-            None => waiting,
-        };
         let writer = match &mut partition.writer {
             Some(writer) => writer,
             none => none.insert(open_writer(self.table, &self.schema, &self.options)?),
         };
-        for batch in &waiting {
-            writer.write(batch)?;
+        let order = self.order.and_then(|order| arrange(&waiting, order));
+        let waiting = waiting.iter().map(|batch| with_views(batch, &self.schema)).collect::<Result<Vec<_>>>()?;
+        match order {
+            Some(places) => writer.write(&arranged(&waiting, &places, &self.schema)?)?,
+            None => waiting.iter().try_for_each(|batch| writer.write(batch))?,
         }
         writer.flush()?;
         let rows: i64 = writer.flushed_row_groups().iter().map(|group| group.num_rows()).sum();
@@ -369,8 +373,8 @@ fn held_bytes(columns: &RecordBatch) -> usize {
     text + columns.num_rows() * 512
 }
 
-/// The rows of `waiting` in the order of (time, event id); the batches as they are if they have it already.
-fn sorted(waiting: Vec<RecordBatch>, order: Order, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+/// Batch and row of each row in the order of (time, event id); `None` if the batches have it already.
+fn arrange(waiting: &[RecordBatch], order: Order) -> Option<Vec<(usize, usize)>> {
     let times: Vec<&[i64]> = waiting
         .iter()
         .map(|batch| batch.column(order.time).as_primitive::<TimestampMicrosecondType>().values().as_ref())
@@ -382,19 +386,35 @@ fn sorted(waiting: Vec<RecordBatch>, order: Order, schema: &SchemaRef) -> Result
     }
     let uid = |row: &(i64, u32, u32)| uids[row.1 as usize].value(row.2 as usize);
     if rows.is_sorted_by(|a, b| a.0 < b.0 || (a.0 == b.0 && uid(a) <= uid(b))) {
-        return Ok(waiting);
+        return None;
     }
-    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| uid(a).cmp(uid(b))).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-    let places: Vec<(usize, usize)> = rows.iter().map(|(_, batch, row)| (*batch as usize, *row as usize)).collect();
+    let place = |row: &(i64, u32, u32)| (row.1, row.2);
+    rows.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| uid(a).cmp(uid(b))).then_with(|| place(a).cmp(&place(b)))
+    });
+    Some(rows.iter().map(|(_, batch, row)| (*batch as usize, *row as usize)).collect())
+}
+
+/// The rows at `places`. Text is moved as views, so that original payloads are read once: by the encoder.
+fn arranged(waiting: &[RecordBatch], places: &[(usize, usize)], schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = (0..schema.fields().len()).map(|column| {
         let arrays: Vec<&dyn Array> = waiting.iter().map(|batch| batch.column(column).as_ref()).collect();
         if arrays.iter().all(|array| array.null_count() == array.len()) {
             return Ok(new_null_array(schema.field(column).data_type(), places.len()));
         }
-        Ok(interleave(&arrays, &places)?)
+        Ok(interleave(&arrays, places)?)
     });
     let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-    Ok(vec![RecordBatch::try_new(Arc::clone(schema), columns)?])
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// The same rows with text columns as views of the same bytes.
+fn with_views(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|column| match column.as_string_opt::<i32>() {
+        Some(text) => Arc::new(StringViewArray::from(text)) as ArrayRef,
+        None => Arc::clone(column),
+    });
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect())?)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use object_store::{Error as StoreError, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::create;
 use crate::decide::{Intent, Observed, Outcome, decide, refuse};
+use crate::reading::scan;
 use crate::log::{Entry, Head, read_entry, read_head, write_entry};
 use crate::store::{Durability, Place, Root, Wrap};
 use crate::{DataFile, Error, Result, StateStore, Table};
@@ -432,10 +433,7 @@ impl Lake {
     /// All rows of some columns of a table that is small by nature.
     pub(crate) async fn rows(&mut self, table: Table, columns: &[&str]) -> Result<Vec<RecordBatch>> {
         let delta = self.delta(table).await?;
-        let (_, rows) = delta.scan_table().with_columns(columns.iter().copied()).await?;
-        let rows: Vec<RecordBatch> =
-            rows.try_collect().await.map_err(|e| deltalake::DeltaTableError::Generic(e.to_string()))?;
-        Ok(rows)
+        Ok(scan(delta, columns).await?.try_collect().await?)
     }
 
     pub(crate) fn known(&self, table: Table) -> &Open {

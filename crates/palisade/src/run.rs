@@ -207,11 +207,14 @@ impl<'p> Run<'p> {
         let mut engine = plan.engine()?;
         let restore =
             if recovered.fingerprint.as_deref() == Some(plan.fingerprint()) { Restore::Exact } else { Restore::WhatFits };
-        match engine.restore(recovered.frontier, &recovered.pieces) {
-            Err(error) if restore == Restore::WhatFits => {
-                tracing::warn!(%error, "the configuration has changed: a detector starts anew");
+        // A first run has nothing to restore.
+        if recovered.fingerprint.is_some() {
+            match engine.restore(recovered.frontier, &recovered.pieces) {
+                Err(error) if restore == Restore::WhatFits => {
+                    tracing::warn!(%error, "the configuration has changed: a detector starts anew");
+                }
+                outcome => outcome?,
             }
-            outcome => outcome?,
         }
         engine.note(DecisionKind::Start, format!("configuration {}", plan.fingerprint()));
         let workers = match config.pipeline.workers {

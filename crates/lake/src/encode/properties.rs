@@ -13,7 +13,31 @@ use crate::{Result, Table};
 const BLOOM_FPP: f64 = 0.01;
 
 /// Text that is different in nearly every row: a dictionary of it would be built and then thrown away.
-const MOSTLY_DISTINCT: [&str; 6] = ["raw", "event_uid", "time_original", "finding_uid", "excerpt", "evidence"];
+const DISTINCT_TEXT: [&str; 9] = [
+    "event_uid",
+    "time_original",
+    "metadata_original_uid",
+    "metadata_correlation_uid",
+    "process_uid",
+    "finding_uid",
+    "excerpt",
+    "evidence",
+    "explanation",
+];
+
+/// Numbers that mostly grow from row to row.
+const GROWING: [&str; 10] = [
+    "time",
+    "metadata_logged_time",
+    "lane_max_before",
+    "record_offset",
+    "line",
+    "first_seen",
+    "last_seen",
+    "detected_at",
+    "window_start",
+    "window_end",
+];
 
 /// The Parquet writer properties of a table.
 ///
@@ -28,12 +52,17 @@ pub fn writer_properties(table: Table, options: &WriterOptions) -> Result<Writer
         .set_max_row_group_row_count(Some(options.group_rows_max))
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(false)
-        .set_coerce_types(true)
-        .set_bloom_filter_fpp(BLOOM_FPP);
-    for name in MOSTLY_DISTINCT {
-        properties = properties
-            .set_column_dictionary_enabled(column(name), false)
-            .set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        .set_coerce_types(true);
+    // Plain text goes into the page as it is; other encodings would copy it once more.
+    properties = properties.set_column_dictionary_enabled(column("raw"), false).set_column_encoding(column("raw"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    for (names, encoding) in
+        [(&DISTINCT_TEXT[..], Encoding::DELTA_LENGTH_BYTE_ARRAY), (&GROWING[..], Encoding::DELTA_BINARY_PACKED)]
+    {
+        for name in names {
+            properties = properties
+                .set_column_dictionary_enabled(column(name), false)
+                .set_column_encoding(column(name), encoding);
+        }
     }
     for name in table.statistics() {
         properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk);
@@ -45,6 +74,7 @@ pub fn writer_properties(table: Table, options: &WriterOptions) -> Result<Writer
         // A filter is sized for a full row group and folded down to what the rows need when it is written.
         properties = properties
             .set_column_bloom_filter_enabled(column(name), true)
+            .set_column_bloom_filter_fpp(column(name), BLOOM_FPP)
             .set_column_bloom_filter_max_ndv(column(name), options.group_rows_max as u64);
     }
     Ok(properties.build())

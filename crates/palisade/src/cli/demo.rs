@@ -179,7 +179,7 @@ impl Production {
                 }
                 send(&producer, &record)?;
                 produced += 1;
-                if produced % 256 == 0 {
+                if produced.is_multiple_of(256) {
                     bar.set_position(u64::try_from((record.time - start) / 1_000_000).unwrap_or(0));
                     bar.set_message(format!("{} events", metrics.events.get()));
                     producer.poll(Duration::ZERO);

@@ -132,6 +132,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<ExitCode> {
 fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
+    #[allow(clippy::disallowed_methods)] // the second signal asks for exactly that
     let listen = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {

@@ -83,7 +83,8 @@ fn kill_nine_loses_nothing_and_doubles_nothing() {
     create_topics(&broker, &suffix);
     let producer = {
         let (broker, suffix) = (broker.clone(), suffix.clone());
-        std::thread::spawn(move || produce(&broker, &suffix, drill(11, 1800, 60.0), 20))
+        let play = move || produce(&broker, &suffix, drill(11, 1800, 60.0), 20);
+        std::thread::Builder::new().name("producer".into()).spawn(play).unwrap()
     };
     let lake = folder.path().join("lake");
     let config = folder.path().join("killed.toml");
