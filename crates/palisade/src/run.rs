@@ -4,7 +4,7 @@
 //! behind, it stops sending lanes out and holds sources back, which is the whole of backpressure. At a *barrier* all
 //! lanes are home; only there do panes close, decisions fall and cuts begin, so that a cut is one vector of offsets.
 //!
-//! Not here: what lanes and detectors do ([`crate::engine`]), what a commit is ([`writer`]), or who shows findings.
+//! Not here: what lanes and detectors do ([`crate::engine`]), what a commit is (`run/writer.rs`), or who shows findings.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -411,9 +411,12 @@ impl<'p> Run<'p> {
             }
             Signal::CaughtUp(lane) => {
                 let ends = matches!(self.inputs[index], Input::Files(_));
-                if let Some(post) = self.posts.get_mut(&lane_key(&lane)) {
+                let key = lane_key(&lane);
+                let asleep = self.engine.is_asleep(&key);
+                if let Some(post) = self.posts.get_mut(&key) {
                     post.caught_up_since.get_or_insert_with(clock::now);
-                    post.finishing |= ends;
+                    // A file that had ended in an earlier run, and has not grown, has nothing left to close.
+                    post.finishing |= ends && !(asleep && post.backlog.is_empty());
                 }
             }
             Signal::Joined(lanes) => self.join(index, &lanes)?,
@@ -507,9 +510,8 @@ impl<'p> Run<'p> {
                     let Some(now) = now else { continue };
                     Task::Chunk(now)
                 }
-                None if post.finishing && self.replay.is_none() => {
+                None if post.finishing => {
                     post.finishing = false;
-                    post.caught_up_since = None;
                     Task::Finish
                 }
                 None => continue,
@@ -531,7 +533,7 @@ impl<'p> Run<'p> {
         if self.engine.must_cut() || !self.leaving.is_empty() || self.is_stopping() {
             return true;
         }
-        if self.replay.as_ref().is_some_and(|replay| replay.is_reached(&self.engine.vector())) {
+        if self.replay.as_ref().is_some_and(|replay| self.is_due(replay)) {
             return true;
         }
         let close_due = self.last_close.elapsed() >= CLOSE_EVERY;
@@ -609,7 +611,7 @@ impl<'p> Run<'p> {
                 tracing::warn!("recorded decisions cannot be repeated: what was read then is no longer there");
                 return Ok(());
             }
-            if !replay.is_reached(&self.engine.vector()) {
+            if !self.is_due(&replay) {
                 self.replay = Some(replay);
                 return Ok(());
             }
@@ -638,6 +640,16 @@ impl<'p> Run<'p> {
             self.take_pane_findings(found);
         }
         Ok(())
+    }
+
+    /// Whether the lanes are where recorded decisions fell. A file's end closes what it held in assembly before anything
+    /// else is decided, as it did the first time.
+    fn is_due(&self, replay: &Replay) -> bool {
+        let settled = |(key, post): (&LaneKey, &Post)| match self.inputs[post.input] {
+            Input::Files(_) => !post.finishing && (self.engine.is_asleep(key) || !post.backlog.is_empty()),
+            Input::Stream(_) => true,
+        };
+        replay.is_reached(&self.engine.vector()) && self.posts.iter().all(settled)
     }
 
     /// Whether a lane that must be read up to a recorded decision has nothing more to give before it.
@@ -783,7 +795,11 @@ impl<'p> Run<'p> {
         let all_ended = self.ended.iter().all(|ended| *ended);
         let quiet = self.engine.is_quiet() && !self.engine.has_open_panes();
         let by_end = all_ended && (self.posts.is_empty() || quiet);
-        let by_quiet = self.until == Until::CaughtUp && quiet && !self.posts.is_empty();
+        // Lanes may come out of a checkpoint silent: only what this run has read to its end counts.
+        let read_to_end = self.posts.values().all(|post| post.caught_up_since.is_some());
+        let joined = |input: usize| self.ended[input] || self.posts.values().any(|post| post.input == input);
+        let all_joined = (0..self.inputs.len()).all(joined);
+        let by_quiet = self.until == Until::CaughtUp && quiet && read_to_end && all_joined;
         drained && self.pool.out() == 0 && self.replay.is_none() && (by_end || by_quiet)
     }
 

@@ -62,7 +62,7 @@ enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct LakeArgs {
     /// Folder or object store URL of the lake.
-    #[arg(long, env = "PALISADE_LAKE", default_value = "palisade-lake")]
+    #[arg(long, global = true, env = "PALISADE_LAKE", default_value = "palisade-lake")]
     lake: String,
 }
 

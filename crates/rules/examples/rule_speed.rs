@@ -5,7 +5,7 @@
 //! Decoding is not measured; the raw fields lie beside the batch, as decoders leave them. Nothing is cached between
 //! batches, and the columns of command lines are all distinct, which is the dearest case.
 //!
-//! Run with `cargo run --release -p palisade-rules --example throughput -- [folder of public rules]`.
+//! Run with `cargo run --release -p palisade-rules --example rule_speed -- [folder of public rules]`.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
