@@ -54,7 +54,7 @@ pub fn writer_properties(table: Table, options: &WriterOptions) -> Result<Writer
         .set_offset_index_disabled(false)
         .set_coerce_types(true);
     // Plain text goes into the page as it is; other encodings would copy it once more.
-    properties = properties.set_column_dictionary_enabled(column("raw"), false).set_column_encoding(column("raw"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    properties = properties.set_column_dictionary_enabled(column("raw"), false);
     for (names, encoding) in
         [(&DISTINCT_TEXT[..], Encoding::DELTA_LENGTH_BYTE_ARRAY), (&GROWING[..], Encoding::DELTA_BINARY_PACKED)]
     {

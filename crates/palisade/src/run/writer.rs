@@ -176,7 +176,11 @@ impl Committer {
         if files.is_empty() {
             return Ok(());
         }
-        let txns = cut.txns(&self.job, table);
+        // A replay may cut earlier than the crash did: what a table has already, it keeps.
+        let mut txns = cut.txns(&self.job, table);
+        for (id, version) in &mut txns {
+            *version = (*version).max(self.lake.landed(table, id).unwrap_or(i64::MIN));
+        }
         let owner = owner_id(&self.job);
         let uid = format!("{}/{}/{}/{}", self.job, self.epoch, cut.number, table.name());
         let commit = self.lake.commit(table, files, &txns, (&owner, self.epoch), &uid);
