@@ -69,7 +69,11 @@ struct Whole {
 
 fn report(events: u64, bytes: u64, bare: Duration, whole: &Whole, broker_bare: f64, broker_whole: f64) {
     let rate = |wall: Duration| events as f64 / wall.as_secs_f64();
-    println!("\nbare drain            {:>10.0} events/s   (broker {:.2} core-us/event)", rate(bare), broker_bare * 1e6 / events as f64);
+    println!(
+        "\nbare drain            {:>10.0} events/s   (broker {:.2} core-us/event)",
+        rate(bare),
+        broker_bare * 1e6 / events as f64
+    );
     println!(
         "topic to lake         {:>10.0} events/s   {:.1} % of the bare drain   (broker {:.2} core-us/event)",
         rate(whole.wall),
@@ -77,7 +81,11 @@ fn report(events: u64, bytes: u64, bare: Duration, whole: &Whole, broker_bare: f
         broker_whole * 1e6 / events as f64
     );
     println!("peak memory           {:>10.0} MiB", whole.peak_bytes as f64 / 1048576.0);
-    println!("lake                  {:>10.1} bytes/event, {:.1} % of the input", whole.lake_bytes as f64 / events as f64, 100.0 * whole.lake_bytes as f64 / bytes as f64);
+    println!(
+        "lake                  {:>10.1} bytes/event, {:.1} % of the input",
+        whole.lake_bytes as f64 / events as f64,
+        100.0 * whole.lake_bytes as f64 / bytes as f64
+    );
     println!("findings              {:>10}", whole.findings);
     println!("core-microseconds per event, by thread:");
     for (name, secs) in &whole.threads {
@@ -158,7 +166,13 @@ fn pipeline(broker: &str, topic: &str, events: u64, run: u64) -> Outcome<Whole> 
     let (wall, threads) = watch.finish();
     assert_eq!(summary.events, events, "every event was read");
     assert_eq!(metrics.rows_landed.get(), events, "every event landed");
-    Ok(Whole { wall, threads, lake_bytes: folder_bytes(&lake.join("events"))?, findings: summary.findings, peak_bytes: peak_bytes() })
+    Ok(Whole {
+        wall,
+        threads,
+        lake_bytes: folder_bytes(&lake.join("events"))?,
+        findings: summary.findings,
+        peak_bytes: peak_bytes(),
+    })
 }
 
 /// Looks on from outside: when the first record came in, when the last row landed, and what each thread had used then.

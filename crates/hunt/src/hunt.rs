@@ -109,10 +109,10 @@ impl Hunt {
     ) -> Result<impl Stream<Item = Result<EventBatch>> + use<>> {
         let events = self.context.table("events").await?;
         let condition = events.parse_sql_expr(filter)?;
-        let events = events.filter(condition)?.sort(order.keys().iter().map(|k| ident(*k).sort(true, true)).collect())?;
-        let wanted = COLUMNS.iter().filter(|c| {
-            columns.is_empty() || columns.contains(&c.name) || REQUIRED.contains(&c.name)
-        });
+        let events =
+            events.filter(condition)?.sort(order.keys().iter().map(|k| ident(*k).sort(true, true)).collect())?;
+        let wanted =
+            COLUMNS.iter().filter(|c| columns.is_empty() || columns.contains(&c.name) || REQUIRED.contains(&c.name));
         if let Some(unknown) = columns.iter().find(|name| !COLUMNS.iter().any(|c| c.name == **name)) {
             return Err(Error::Column { name: (*unknown).to_owned() });
         }

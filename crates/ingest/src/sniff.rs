@@ -20,7 +20,8 @@ pub fn format_of(record: &[u8]) -> Option<&'static str> {
         if text.contains("\"auditID\"") || text.contains("audit.k8s.io") {
             return Some("k8s_audit");
         }
-        let is_falco = text.contains("\"output_fields\"") || (text.contains("\"rule\"") && text.contains("\"priority\""));
+        let is_falco =
+            text.contains("\"output_fields\"") || (text.contains("\"rule\"") && text.contains("\"priority\""));
         return is_falco.then_some("falco");
     }
     let is_auditd = (text.starts_with("type=") || text.starts_with("node=")) && text.contains("msg=audit(");

@@ -31,8 +31,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{count} rows, {} bytes of original text per row", raw / count.max(1));
 
     let sorted = EventBatch::concat(batches.iter().step_by(2).take(4))?;
-    let in_order: Vec<EventBatch> =
-        (0..4 * BATCH_ROWS).step_by(BATCH_ROWS as usize).map(|row| sorted.slice(row as usize, BATCH_ROWS as usize)).collect();
+    let in_order: Vec<EventBatch> = (0..4 * BATCH_ROWS)
+        .step_by(BATCH_ROWS as usize)
+        .map(|row| sorted.slice(row as usize, BATCH_ROWS as usize))
+        .collect();
     let level_3 = WriterOptions { zstd_level: 3, ..WriterOptions::default() };
     for (name, batches, options) in [
         ("two lanes", &batches, WriterOptions::default()),
@@ -157,7 +159,10 @@ fn batch(partition: i32, first: i64) -> palisade_events::Result<EventBatch> {
         builder.put_word(col::RESOURCE_SUBRESOURCE, "status");
         builder.put_text(col::RESOURCE_NAME, &pod);
         builder.put_word(col::AUTHORIZATION_DECISION, "allow");
-        builder.put_word(col::AUTHORIZATION_REASON, "RBAC: allowed by ClusterRoleBinding \"robots\" of ClusterRole \"robot\"");
+        builder.put_word(
+            col::AUTHORIZATION_REASON,
+            "RBAC: allowed by ClusterRoleBinding \"robots\" of ClusterRole \"robot\"",
+        );
         builder.put_word(col::SRC_ENDPOINT_IP, &address);
         builder.put_words(col::SRC_ENDPOINT_IPS, [address.as_str()]);
         builder.put_text(

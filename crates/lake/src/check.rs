@@ -133,8 +133,7 @@ async fn missing_files(lake: &mut Lake, table: Table, problems: &mut Vec<Problem
     let store = delta.object_store();
     let named: Vec<_> =
         delta.snapshot()?.log_data().iter().map(|file| (file.object_store_path(), file.size() as u64)).collect();
-    let stored: BTreeMap<_, _> =
-        store.list(None).map_ok(|meta| (meta.location, meta.size)).try_collect().await?;
+    let stored: BTreeMap<_, _> = store.list(None).map_ok(|meta| (meta.location, meta.size)).try_collect().await?;
     for (path, size) in named {
         let what = match stored.get(&path) {
             Some(found) if *found == size => continue,
@@ -204,9 +203,9 @@ async fn offsets(lake: &mut Lake, problems: &mut Vec<Problem>) -> Result<()> {
                 *high = (*high).max(offset.value(row));
                 let lane = lanes.entry(key).or_default();
                 lane.runs.insert(offset.value(row));
-                lane.assembled |= records.as_ref().is_some_and(|records| {
-                    records.is_valid(row) && records.as_primitive::<Int32Type>().value(row) > 1
-                });
+                lane.assembled |= records
+                    .as_ref()
+                    .is_some_and(|records| records.is_valid(row) && records.as_primitive::<Int32Type>().value(row) > 1);
             }
         }
         for ((topic, partition), high) in newest {

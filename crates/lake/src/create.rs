@@ -64,7 +64,8 @@ pub(crate) async fn check(table: Table, log: &LogStoreRef) -> Result<()> {
         return wrong(format!("it asks for writer version {}", snapshot.protocol().min_writer_version()));
     }
     let (expected, found) = (names(&table.schema()), names(&snapshot.arrow_schema()));
-    let difference: Vec<_> = expected.symmetric_difference(&found).map(|(name, kind)| format!("{name}: {kind}")).collect();
+    let difference: Vec<_> =
+        expected.symmetric_difference(&found).map(|(name, kind)| format!("{name}: {kind}")).collect();
     if !difference.is_empty() {
         return wrong(format!("these columns differ: {}", difference.join(", ")));
     }

@@ -137,7 +137,11 @@ mod tests {
                 seen(Some(11), 14, &[("job/owner", 4)], None),
                 Outcome::Landed { version: 11 },
             ),
-            ("another writer's unrelated commit", seen(None, 11, &[("other/t/0", 9)], None), Outcome::Rebase { onto: 11 }),
+            (
+                "another writer's unrelated commit",
+                seen(None, 11, &[("other/t/0", 9)], None),
+                Outcome::Rebase { onto: 11 },
+            ),
             ("an optimize without transactions", seen(None, 13, &[], None), Outcome::Rebase { onto: 13 }),
             ("a higher epoch", seen(None, 11, &[("job/owner", 4)], None), Outcome::Fenced { epoch: 4 }),
             (

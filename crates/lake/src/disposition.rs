@@ -112,11 +112,7 @@ impl Lake {
         writer.push(&dispositions_batch(dispositions).map_err(failed)?).map_err(failed)?;
         let files = writer.finish().map_err(failed)?;
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-        let intent = Intent {
-            commit_uid: id::uid("palisade.dispose.v1", &paths),
-            owner: None,
-            txns: Vec::new(),
-        };
+        let intent = Intent { commit_uid: id::uid("palisade.dispose.v1", &paths), owner: None, txns: Vec::new() };
         self.commit_intent(table, &files, &intent).await
     }
 

@@ -223,7 +223,11 @@ impl Files {
         let fields = kept.iter().map(|index| {
             let field = &schema.fields()[*index];
             let is_text = field.data_type() == &DataType::Utf8;
-            if is_text { Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)) } else { Arc::clone(field) }
+            if is_text {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+            } else {
+                Arc::clone(field)
+            }
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Self { table, schema, kept, order, options, partitions: BTreeMap::new(), done: Vec::new() }
@@ -231,9 +235,10 @@ impl Files {
 
     fn bytes(&self) -> usize {
         let done: usize = self.done.iter().map(|file| file.bytes.content_length()).sum();
-        let open = self.partitions.values().map(|p| {
-            p.waiting_bytes + p.writer.as_ref().map_or(0, |w| w.memory_size() + w.bytes_written())
-        });
+        let open = self
+            .partitions
+            .values()
+            .map(|p| p.waiting_bytes + p.writer.as_ref().map_or(0, |w| w.memory_size() + w.bytes_written()));
         done + open.sum::<usize>()
     }
 
@@ -331,9 +336,8 @@ impl Files {
 
 fn open_writer(table: Table, schema: &SchemaRef, options: &WriterOptions) -> Result<ArrowWriter<Vec<u8>>> {
     // Without the Arrow schema in the footer, readers see what the Delta schema says: plain strings.
-    let arrow = ArrowWriterOptions::new()
-        .with_properties(writer_properties(table, options)?)
-        .with_skip_arrow_metadata(true);
+    let arrow =
+        ArrowWriterOptions::new().with_properties(writer_properties(table, options)?).with_skip_arrow_metadata(true);
     Ok(ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), arrow)?)
 }
 
@@ -353,9 +357,8 @@ fn event_days(batch: &EventBatch) -> Vec<i64> {
         let (carrier, lane) = (batch.time(col::BROKER_TIME), batch.time(col::LANE_MAX_BEFORE));
         for (row, day) in days.iter_mut().enumerate() {
             if doubtful.is_valid(row) && doubtful.value(row) {
-                let of = |times: &arrow::array::TimestampMicrosecondArray| {
-                    times.is_valid(row).then(|| times.value(row))
-                };
+                let of =
+                    |times: &arrow::array::TimestampMicrosecondArray| times.is_valid(row).then(|| times.value(row));
                 *day = day_of(of(carrier).or_else(|| of(lane)).unwrap_or(0));
             }
         }
@@ -389,9 +392,7 @@ fn arrange(waiting: &[RecordBatch], order: Order) -> Option<Vec<(usize, usize)>>
         return None;
     }
     let place = |row: &(i64, u32, u32)| (row.1, row.2);
-    rows.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0).then_with(|| uid(a).cmp(uid(b))).then_with(|| place(a).cmp(&place(b)))
-    });
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| uid(a).cmp(uid(b))).then_with(|| place(a).cmp(&place(b))));
     Some(rows.iter().map(|(_, batch, row)| (*batch as usize, *row as usize)).collect())
 }
 

@@ -12,17 +12,17 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
+use deltalake::DeltaTable;
 use deltalake::kernel::transaction::TransactionError;
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
-use deltalake::DeltaTable;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::create;
 use crate::decide::{Intent, Observed, Outcome, decide, refuse};
-use crate::reading::scan;
 use crate::log::{Entry, Head, read_entry, read_head, write_entry};
+use crate::reading::scan;
 use crate::store::{Durability, Place, Root, Wrap};
 use crate::{DataFile, Error, Result, StateStore, Table};
 
@@ -237,7 +237,8 @@ impl Lake {
                 match self.commit_intent(table, &[], &intent).await {
                     Ok(_) => break,
                     // Commits of an owner with a lower epoch may slip in before ours, and then ours goes after them.
-                    Err(CommitError::Conflict { .. }) if self.landed(table, owner).is_none_or(|found| found < epoch) => {}
+                    Err(CommitError::Conflict { .. })
+                        if self.landed(table, owner).is_none_or(|found| found < epoch) => {}
                     Err(CommitError::Conflict { .. } | CommitError::Fenced { .. }) => return Ok(false),
                     Err(CommitError::Store { source, .. }) => return Err(source),
                 }
@@ -261,11 +262,8 @@ impl Lake {
         owner: (&str, i64),
         commit_uid: &str,
     ) -> Result<Landed, CommitError> {
-        let intent = Intent {
-            commit_uid: commit_uid.into(),
-            owner: Some((owner.0.into(), owner.1)),
-            txns: txns.to_vec(),
-        };
+        let intent =
+            Intent { commit_uid: commit_uid.into(), owner: Some((owner.0.into(), owner.1)), txns: txns.to_vec() };
         self.commit_intent(table, &files, &intent).await
     }
 

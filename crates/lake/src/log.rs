@@ -76,16 +76,16 @@ pub(crate) fn write_entry(intent: &Intent, files: &[DataFile], now_ms: i64) -> R
         info: HashMap::from([(UID_KEY.into(), intent.commit_uid.clone().into())]),
         ..CommitInfo::default()
     };
-    let actions = std::iter::once(Action::CommitInfo(info))
-        .chain(files.iter().map(|file| Action::Add(add(file, now_ms))))
-        .chain(txns.iter().map(|(app_id, version)| {
-            Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now_ms)))
-        }));
+    let actions =
+        std::iter::once(Action::CommitInfo(info)).chain(files.iter().map(|file| Action::Add(add(file, now_ms)))).chain(
+            txns.iter().map(|(app_id, version)| {
+                Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now_ms)))
+            }),
+        );
     let mut bytes = Vec::new();
     for action in actions {
-        serde_json::to_writer(&mut bytes, &action).map_err(|json_err| {
-            crate::Error::Delta(deltalake::DeltaTableError::SerializeLogJson { json_err })
-        })?;
+        serde_json::to_writer(&mut bytes, &action)
+            .map_err(|json_err| crate::Error::Delta(deltalake::DeltaTableError::SerializeLogJson { json_err }))?;
         bytes.push(b'\n');
     }
     Ok((bytes, Entry { commit_uid: Some(intent.commit_uid.clone()), txns, altered: None }))
@@ -200,7 +200,8 @@ impl Listing {
                 _ => {}
             }
         }
-        let whole = checkpoints.into_iter().rev().find(|(_, parts)| parts.iter().any(|p| wanted_parts(p) == parts.len()));
+        let whole =
+            checkpoints.into_iter().rev().find(|(_, parts)| parts.iter().any(|p| wanted_parts(p) == parts.len()));
         let (checkpoint, parts) = whole.map_or((None, Vec::new()), |(version, parts)| (Some(version), parts));
         Ok(Self { checkpoint, parts, commits })
     }

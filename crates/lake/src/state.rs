@@ -163,7 +163,9 @@ impl StateStore {
         for cut in self.cuts().await?.into_iter().rev() {
             match self.manifest(cut).await? {
                 Ok(manifest) => return Ok(Some(manifest)),
-                Err(why) => tracing::warn!(job = %self.job, cut, why, "a checkpoint is damaged; the one before it is used"),
+                Err(why) => {
+                    tracing::warn!(job = %self.job, cut, why, "a checkpoint is damaged; the one before it is used")
+                }
             }
         }
         Ok(None)

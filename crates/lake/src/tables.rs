@@ -128,9 +128,16 @@ impl Table {
                 "detected_at",
             ],
             Self::Rejects => &["source", "origin", "partition", "record_offset", "time", "reason"],
-            Self::Coverage => {
-                &["source", "origin", "partition", "record_offset", "cluster_name", "kind", "window_start", "window_end"]
-            }
+            Self::Coverage => &[
+                "source",
+                "origin",
+                "partition",
+                "record_offset",
+                "cluster_name",
+                "kind",
+                "window_start",
+                "window_end",
+            ],
             Self::Decisions => &["cut", "index", "kind", "pane_end"],
             Self::Sources => &["cut", "source", "fingerprint", "generation"],
             Self::Dispositions => &["finding_uid", "group_uid", "status", "at"],
@@ -202,8 +209,7 @@ mod tests {
         for table in Table::ALL {
             let schema = table.schema();
             let dated = table.dated_by();
-            let named =
-                table.partitions().iter().chain(table.statistics()).chain(table.blooms()).chain(dated.as_ref());
+            let named = table.partitions().iter().chain(table.statistics()).chain(table.blooms()).chain(dated.as_ref());
             for column in named {
                 assert!(schema.column_with_name(column).is_some(), "{table}.{column}");
             }

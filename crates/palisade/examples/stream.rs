@@ -15,7 +15,12 @@ async fn main() -> palisade::Result<()> {
     let (sender, receiver) = mpsc::channel::<Finding>(WAITING_MAX);
     let work = move || -> palisade::Result<()> {
         let mut pipeline = Pipeline::builder().source("audit", "k8s_audit").cluster("drill").build()?;
-        let drill = Drill::new(Settings { duration_secs: 600, attack: Attack::Chain, attack_at_secs: 300, ..Settings::default() });
+        let drill = Drill::new(Settings {
+            duration_secs: 600,
+            attack: Attack::Chain,
+            attack_at_secs: 300,
+            ..Settings::default()
+        });
         for record in drill.filter(|record| record.stream == Stream::K8sAudit) {
             for finding in pipeline.push("audit", [&record.payload])? {
                 // The service has gone: there is nobody to find anything for.
@@ -31,7 +36,8 @@ async fn main() -> palisade::Result<()> {
     };
     let worker = std::thread::Builder::new().name("pipeline".into()).spawn(work);
     let worker = worker.map_err(palisade::Error::io("starting the pipeline"))?;
-    let stream = futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|f| (f, receiver)) });
+    let stream =
+        futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|f| (f, receiver)) });
     let mut worst = stream.filter(|f| std::future::ready(f.severity >= palisade::Severity::High)).boxed();
     let mut count = 0;
     while let Some(finding) = worst.next().await {

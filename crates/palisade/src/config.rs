@@ -359,7 +359,9 @@ impl Config {
             }
             match source.kind {
                 SourceKind::Kafka if source.topics.is_empty() => return fail("topics", "names no topic".into()),
-                SourceKind::Kafka if source.brokers.is_none() && !source.properties.contains_key("bootstrap.servers") => {
+                SourceKind::Kafka
+                    if source.brokers.is_none() && !source.properties.contains_key("bootstrap.servers") =>
+                {
                     return fail("brokers", "is missing".into());
                 }
                 SourceKind::Files if source.paths.is_empty() => return fail("paths", "names no file".into()),

@@ -118,7 +118,15 @@ pub struct Engine {
 impl Engine {
     /// An engine without lanes. `detectors` must be in the order of [`Stages`]' folds; their uids name their state.
     pub fn new(stages: Arc<Stages>, detectors: Vec<Box<dyn Detector>>, settings: EngineSettings) -> Self {
-        Self { stages, settings, detectors, seats: BTreeMap::new(), frontier: None, decisions: Vec::new(), must_cut: false }
+        Self {
+            stages,
+            settings,
+            detectors,
+            seats: BTreeMap::new(),
+            frontier: None,
+            decisions: Vec::new(),
+            must_cut: false,
+        }
     }
 
     /// Adds a lane. Rows of it that belong to panes closed already stay out of panes.

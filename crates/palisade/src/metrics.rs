@@ -111,7 +111,11 @@ impl Metrics {
         r.register("records_coverage", "Records that made only coverage facts", self.coverage_records.clone());
         r.register("records_rejected", "Records that made only rejects", self.rejected.clone());
         r.register("records_held", "Records held in assembly", self.held.clone());
-        r.register("accounts_balance", "1 while records in = used + coverage + rejected + held", self.accounts_balance.clone());
+        r.register(
+            "accounts_balance",
+            "1 while records in = used + coverage + rejected + held",
+            self.accounts_balance.clone(),
+        );
         r.register("events", "Events made", self.events.clone());
         r.register("events_late", "Events behind their lane's watermark", self.late.clone());
         r.register("events_doubtful", "Events too far in the future to be believed", self.doubtful.clone());

@@ -78,11 +78,14 @@ mod tests {
         assert_eq!(of(EntityKind::Workload, Some("payments"), "api").as_deref(), Some("payments"));
         assert_eq!(of(EntityKind::ServiceAccount, None, "pay/ci").as_deref(), Some("payments"));
         assert_eq!(of(EntityKind::Node, None, "node-1").as_deref(), Some("platform"));
-        assert_eq!(Owners::default().of(&Entity {
-            kind: EntityKind::Node,
-            cluster: "c".into(),
-            namespace: None,
-            name: "n".into()
-        }), None);
+        assert_eq!(
+            Owners::default().of(&Entity {
+                kind: EntityKind::Node,
+                cluster: "c".into(),
+                namespace: None,
+                name: "n".into()
+            }),
+            None
+        );
     }
 }

@@ -49,7 +49,8 @@ impl PipelineBuilder {
     pub fn source(mut self, name: &str, format: &str) -> Self {
         let name = toml::Value::from(name);
         let format = toml::Value::from(format);
-        self.sources.push_str(&format!("\n[[source]]\nkind = \"files\"\npaths = [\"-\"]\nname = {name}\nformat = {format}\n"));
+        self.sources
+            .push_str(&format!("\n[[source]]\nkind = \"files\"\npaths = [\"-\"]\nname = {name}\nformat = {format}\n"));
         self
     }
 

@@ -150,9 +150,10 @@ impl Plan {
             Ok(match plan {
                 DetectorPlan::EventRate(config) => Box::new(EventRate::new(config.clone())),
                 DetectorPlan::FirstSeen(config) => Box::new(FirstSeen::new(config.clone())),
-                DetectorPlan::Correlation(spec) => {
-                    Box::new(SqlCorrelation::new(Arc::clone(spec), palisade_correlate::Bounds::default()).map_err(|e| Error::Correlate(e.to_string()))?)
-                }
+                DetectorPlan::Correlation(spec) => Box::new(
+                    SqlCorrelation::new(Arc::clone(spec), palisade_correlate::Bounds::default())
+                        .map_err(|e| Error::Correlate(e.to_string()))?,
+                ),
             })
         };
         self.detectors.iter().map(make).collect()
@@ -175,8 +176,8 @@ fn load_correlations(config: &Config) -> Result<Vec<palisade_correlate::Spec>> {
     }
     for path in correlation_files(&config.correlate.paths)? {
         let text = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
-        let spec = palisade_correlate::Spec::parse(&text)
-            .map_err(|e| Error::Correlate(format!("{}: {e}", path.display())))?;
+        let spec =
+            palisade_correlate::Spec::parse(&text).map_err(|e| Error::Correlate(format!("{}: {e}", path.display())))?;
         specs.push(spec);
     }
     Ok(specs)

@@ -17,7 +17,7 @@ use palisade_events::{Chunk, EventBatch, Finding, Lane, Reject, Sink, col};
 use palisade_ingest::file::FileSource;
 use palisade_lake::Table;
 
-use self::cut::{Cut, LaneBytes, LaneCut, Landed};
+use self::cut::{Cut, Landed, LaneBytes, LaneCut};
 use self::outbox::Outbox;
 use self::pool::{Pool, Task};
 use self::recovery::Recovered;
@@ -205,8 +205,11 @@ impl<'p> Run<'p> {
         recovered: &mut Recovered,
     ) -> Result<Self> {
         let mut engine = plan.engine()?;
-        let restore =
-            if recovered.fingerprint.as_deref() == Some(plan.fingerprint()) { Restore::Exact } else { Restore::WhatFits };
+        let restore = if recovered.fingerprint.as_deref() == Some(plan.fingerprint()) {
+            Restore::Exact
+        } else {
+            Restore::WhatFits
+        };
         // A first run has nothing to restore.
         if recovered.fingerprint.is_some() {
             match engine.restore(recovered.frontier, &recovered.pieces) {
@@ -659,8 +662,10 @@ impl<'p> Run<'p> {
         let gives = |key: &LaneKey| {
             self.posts.get(key).is_some_and(|post| !post.backlog.is_empty() || post.caught_up_since.is_none())
         };
-        let all_joined = self.inputs.iter().zip(&self.ended).all(|(input, ended)| *ended || matches!(input, Input::Stream(_)));
-        let missing = replay.lanes().any(|(key, limit)| lacks(key, limit) && !gives(key) && self.posts.contains_key(key));
+        let all_joined =
+            self.inputs.iter().zip(&self.ended).all(|(input, ended)| *ended || matches!(input, Input::Stream(_)));
+        let missing =
+            replay.lanes().any(|(key, limit)| lacks(key, limit) && !gives(key) && self.posts.contains_key(key));
         let gone = all_joined && replay.lanes().any(|(key, limit)| lacks(key, limit) && !self.posts.contains_key(key));
         let has_streams = self.inputs.iter().any(|input| matches!(input, Input::Stream(_)));
         missing || (gone && !has_streams)

@@ -41,8 +41,14 @@ struct Made {
 
 /// One drill, as lanes of records: three streams over two partitions each.
 fn lanes(seed: u64, secs: u64) -> Vec<(Arc<Lane>, Vec<Vec<u8>>)> {
-    let settings =
-        Settings { seed, duration_secs: secs, events_per_sec: 20.0, attack: Attack::Chain, attack_at_secs: secs * 2 / 3, ..Settings::default() };
+    let settings = Settings {
+        seed,
+        duration_secs: secs,
+        events_per_sec: 20.0,
+        attack: Attack::Chain,
+        attack_at_secs: secs * 2 / 3,
+        ..Settings::default()
+    };
     let mut lanes: BTreeMap<(Stream, i32), Vec<Vec<u8>>> = BTreeMap::new();
     for record in Drill::new(settings) {
         let partition = i32::from(record.key.bytes().fold(0u8, u8::wrapping_add) % 2);
@@ -50,7 +56,9 @@ fn lanes(seed: u64, secs: u64) -> Vec<(Arc<Lane>, Vec<Vec<u8>>)> {
     }
     lanes
         .into_iter()
-        .map(|((stream, partition), records)| (Arc::new(Lane::kafka(stream.topic(), stream.topic(), partition)), records))
+        .map(|((stream, partition), records)| {
+            (Arc::new(Lane::kafka(stream.topic(), stream.topic(), partition)), records)
+        })
         .collect()
 }
 

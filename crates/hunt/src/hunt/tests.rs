@@ -6,9 +6,7 @@ use arrow::util::pretty::pretty_format_batches;
 use palisade_events::{
     Attack, Confidence, Entity, EntityKind, EventBuilder, FieldPlan, Finding, FindingKind, Severity, col,
 };
-use palisade_lake::{
-    DataFile, Disposition, DispositionStatus, EventWriter, LakeOptions, TableWriter, WriterOptions,
-};
+use palisade_lake::{DataFile, Disposition, DispositionStatus, EventWriter, LakeOptions, TableWriter, WriterOptions};
 
 use super::*;
 
@@ -38,12 +36,7 @@ fn events(day: i64, rows: i64) -> EventBatch {
 }
 
 fn finding(uid: &str, group: &str, severity: Severity, suppressed_by: Option<&str>) -> Finding {
-    let entity = Entity {
-        kind: EntityKind::User,
-        cluster: "c".into(),
-        namespace: None,
-        name: "alice".into(),
-    };
+    let entity = Entity { kind: EntityKind::User, cluster: "c".into(), namespace: None, name: "alice".into() };
     Finding {
         finding_uid: uid.into(),
         group_uid: group.into(),
@@ -168,7 +161,10 @@ async fn an_answer_beyond_the_bound_is_an_error_not_a_cut() {
     let limits = Limits { rows_max: 10, ..Limits::default() };
     let hunt = Hunt::open_with(place.url(), LakeOptions::default(), limits).await.unwrap();
     assert!(matches!(hunt.sql("SELECT * FROM events").await, Err(Error::TooManyRows { rows_max: 10 })));
-    assert_eq!(hunt.sql("SELECT * FROM events LIMIT 10").await.unwrap().iter().map(|b| b.num_rows()).sum::<usize>(), 10);
+    assert_eq!(
+        hunt.sql("SELECT * FROM events LIMIT 10").await.unwrap().iter().map(|b| b.num_rows()).sum::<usize>(),
+        10
+    );
 }
 
 #[tokio::test]
@@ -222,9 +218,11 @@ async fn findings_stay_open_until_their_last_disposition_closes_them() {
         decide("f3", "g2", Acknowledged, 6),
     ];
     let hunt = Place::new(&[events(0, 1)], &findings, &dispositions).await.hunt().await;
-    let open = texts(&hunt, "SELECT string_agg(finding_uid, ',' ORDER BY finding_uid) AS open FROM findings_open").await;
+    let open =
+        texts(&hunt, "SELECT string_agg(finding_uid, ',' ORDER BY finding_uid) AS open FROM findings_open").await;
     assert!(open.contains("| f2,f3,f5 |"), "{open}");
-    let judged = texts(&hunt, "SELECT disposition_status, disposition_by FROM findings_judged WHERE finding_uid = 'f4'").await;
+    let judged =
+        texts(&hunt, "SELECT disposition_status, disposition_by FROM findings_judged WHERE finding_uid = 'f4'").await;
     assert!(judged.contains("benign") && judged.contains("ana"), "{judged}");
 }
 

@@ -162,7 +162,9 @@ async fn cut(lake: &mut Lake, epoch: i64, number: i64, rows: std::ops::Range<i64
     let owner = (OWNER, epoch);
     let uid = |table: &str| format!("job/{epoch}/{number}/{table}");
     let next = [(LANE.to_owned(), rows.end)];
-    lake.commit(Table::Decisions, Vec::new(), &[("job/cut".into(), number)], owner, &uid("d")).await.map_err(|e| text(&e))?;
+    lake.commit(Table::Decisions, Vec::new(), &[("job/cut".into(), number)], owner, &uid("d"))
+        .await
+        .map_err(|e| text(&e))?;
     // Replay drops what the table has.
     let from = lake.landed(Table::Events, LANE).unwrap_or(0).max(rows.start);
     if from < rows.end {
@@ -319,7 +321,9 @@ async fn the_ledger_gives_each_file_as_it_was_last_seen() {
         let mut writer = TableWriter::new(Table::Sources, WriterOptions::default());
         writer.push(&crate::ledger::sources_batch(&rows).unwrap()).unwrap();
         let files = writer.finish().unwrap();
-        lake.commit(Table::Sources, files, &[("job/cut".into(), cut)], (OWNER, epoch), &format!("s{cut}")).await.unwrap();
+        lake.commit(Table::Sources, files, &[("job/cut".into(), cut)], (OWNER, epoch), &format!("s{cut}"))
+            .await
+            .unwrap();
     }
     assert_eq!(lake.known_files().await.unwrap(), [file(2, 25, 0), file(1, 3, 1)]);
 }
@@ -346,10 +350,10 @@ async fn dispositions_are_added_beside_an_owner_and_once() {
     decision.status = DispositionStatus::Open;
     analyst.dispose(std::slice::from_ref(&decision)).await.unwrap();
     let all = owner.dispositions().await.unwrap();
-    assert_eq!(all.iter().map(|d| d.status).collect::<Vec<_>>(), [
-        DispositionStatus::FalsePositive,
-        DispositionStatus::Open
-    ]);
+    assert_eq!(
+        all.iter().map(|d| d.status).collect::<Vec<_>>(),
+        [DispositionStatus::FalsePositive, DispositionStatus::Open]
+    );
     assert_eq!(all[1], decision);
     decision.finding_uid = None;
     assert!(analyst.dispose(&[decision]).await.is_err());

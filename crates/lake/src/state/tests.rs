@@ -1,8 +1,8 @@
 //! Manifests and chunks, whole and damaged.
 
 use super::*;
-use crate::testing::{Disk, URL};
 use crate::Lake;
+use crate::testing::{Disk, URL};
 
 fn manifest(cut: i64, pieces: &[(&str, &str)]) -> Manifest {
     Manifest {

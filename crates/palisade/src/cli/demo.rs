@@ -75,7 +75,8 @@ impl Demo {
         let stop = super::stop_on_signals()?;
         let bar = bar(json, settings.duration_secs);
         let (screen, seen) = Screen::new(json, Severity::Medium, Some(bar.clone()));
-        let producer = Production::start(&broker.bootstrap_servers(), settings, Arc::clone(&metrics), &stop, bar.clone())?;
+        let producer =
+            Production::start(&broker.bootstrap_servers(), settings, Arc::clone(&metrics), &stop, bar.clone())?;
         let options =
             RunOptions { stop, until: Until::CaughtUp, metrics: Arc::clone(&metrics), sinks: vec![Box::new(screen)] };
         let outcome = palisade::run::run(&config, &plan, options);
@@ -87,7 +88,11 @@ impl Demo {
             return Ok(ExitCode::SUCCESS);
         }
         let techniques: Vec<String> = seen.techniques.keys().cloned().collect();
-        anstream::println!("{BOLD}Done.{BOLD:#} {produced} records produced, {} read, {} events kept.", summary.records, summary.events);
+        anstream::println!(
+            "{BOLD}Done.{BOLD:#} {produced} records produced, {} read, {} events kept.",
+            summary.records,
+            summary.events
+        );
         anstream::println!(
             "{} findings in {} groups; ATT&CK techniques seen: {}",
             seen.total(),
@@ -99,8 +104,12 @@ impl Demo {
         }
         let lake = lake.display();
         anstream::println!("\nThe history is in {BOLD}{lake}{BOLD:#}. Two questions to ask it:\n");
-        anstream::println!("  palisade sql --lake {lake} \"SELECT title, entity, count(*) AS n, min(first_seen) AS first FROM findings GROUP BY title, entity ORDER BY first\"");
-        anstream::println!("  palisade sql --lake {lake} \"SELECT time, actor_user_name, src_endpoint_ip, api_operation, resource_type, namespace_name, resource_name FROM events WHERE resource_subresource = 'exec' ORDER BY time\"");
+        anstream::println!(
+            "  palisade sql --lake {lake} \"SELECT title, entity, count(*) AS n, min(first_seen) AS first FROM findings GROUP BY title, entity ORDER BY first\""
+        );
+        anstream::println!(
+            "  palisade sql --lake {lake} \"SELECT time, actor_user_name, src_endpoint_ip, api_operation, resource_type, namespace_name, resource_name FROM events WHERE resource_subresource = 'exec' ORDER BY time\""
+        );
         anstream::println!("\n{DIM}or `palisade sql --lake {lake}` for a prompt{DIM:#}");
         Ok(ExitCode::SUCCESS)
     }

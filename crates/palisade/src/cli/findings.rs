@@ -122,7 +122,8 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
             serde_json::Value::String(text) => println!("{key:<20} {text}"),
             serde_json::Value::Array(items) if items.is_empty() => {}
             serde_json::Value::Array(items) => {
-                let items: Vec<String> = items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), Into::into)).collect();
+                let items: Vec<String> =
+                    items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), Into::into)).collect();
                 println!("{key:<20} {}", items.join("\n                     "));
             }
             other => println!("{key:<20} {other}"),

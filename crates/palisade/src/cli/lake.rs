@@ -44,9 +44,9 @@ fn status(url: &str, json: bool) -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&table).unwrap_or_default());
             continue;
         }
-        let range = table.times.map_or_else(String::new, |(min, max)| {
-            format!("{} .. {}", format_rfc3339(min), format_rfc3339(max))
-        });
+        let range = table
+            .times
+            .map_or_else(String::new, |(min, max)| format!("{} .. {}", format_rfc3339(min), format_rfc3339(max)));
         println!(
             "{:<13} {:>12} {:>7} {:>14} {:>8}  {range}",
             table.table.name(),

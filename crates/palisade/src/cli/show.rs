@@ -84,13 +84,26 @@ pub(crate) fn print(finding: &Finding) {
     let level = finding.severity.name().to_uppercase();
     anstream::println!("{style}{level:<13}{style:#} {BOLD}{}{BOLD:#}", finding.title);
     anstream::println!("  {DIM}about{DIM:#}    {}{}", finding.entity, owner(finding));
-    anstream::println!("  {DIM}when{DIM:#}     {} .. {} ({} events)", format_rfc3339(finding.first_seen), format_rfc3339(finding.last_seen), finding.count);
+    anstream::println!(
+        "  {DIM}when{DIM:#}     {} .. {} ({} events)",
+        format_rfc3339(finding.first_seen),
+        format_rfc3339(finding.last_seen),
+        finding.count
+    );
     anstream::println!("  {DIM}why{DIM:#}      {}", finding.explanation);
     if let Some(p) = finding.p_value {
-        anstream::println!("  {DIM}odds{DIM:#}     observed {}; expected {}; p = {p:.2e}", finding.observed, finding.expected);
+        anstream::println!(
+            "  {DIM}odds{DIM:#}     observed {}; expected {}; p = {p:.2e}",
+            finding.observed,
+            finding.expected
+        );
     }
     if !finding.attack.techniques.is_empty() {
-        anstream::println!("  {DIM}ATT&CK{DIM:#}   {} (v{})", finding.attack.techniques.join(", "), finding.attack.version);
+        anstream::println!(
+            "  {DIM}ATT&CK{DIM:#}   {} (v{})",
+            finding.attack.techniques.join(", "),
+            finding.attack.version
+        );
     }
     for evidence in finding.evidence.iter().take(3) {
         anstream::println!("  {DIM}proof{DIM:#}    {} {DIM}{}{DIM:#}", evidence.position, evidence.event_uid);

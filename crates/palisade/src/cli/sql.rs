@@ -122,8 +122,26 @@ fn words(runtime: &tokio::runtime::Runtime, hunt: &Hunt) -> Result<Vec<String>> 
 }
 
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "COUNT(*)", "DISTINCT", "JOIN", "LEFT JOIN", "HAVING",
-    "BETWEEN", "INTERVAL", "date_trunc", "array_agg", "approx_distinct", "DESC", "LIKE", "ILIKE", "IS NOT NULL",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "LIMIT",
+    "COUNT(*)",
+    "DISTINCT",
+    "JOIN",
+    "LEFT JOIN",
+    "HAVING",
+    "BETWEEN",
+    "INTERVAL",
+    "date_trunc",
+    "array_agg",
+    "approx_distinct",
+    "DESC",
+    "LIKE",
+    "ILIKE",
+    "IS NOT NULL",
 ];
 
 struct Words(Vec<String>);
@@ -143,7 +161,8 @@ impl Hinter for Words {
 impl Validator for Words {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input().trim();
-        let is_whole = text.is_empty() || text.ends_with(';') || text.starts_with('\\') || matches!(text, "exit" | "quit");
+        let is_whole =
+            text.is_empty() || text.ends_with(';') || text.starts_with('\\') || matches!(text, "exit" | "quit");
         Ok(if is_whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }

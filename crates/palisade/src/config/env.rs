@@ -17,7 +17,8 @@ pub(super) fn overlay(text: &str, variables: &BTreeMap<String, String>) -> Resul
         return Ok(None);
     }
     let fail = |name: &str, key: String, why: String| ConfigError { place: name.to_owned(), line: None, key, why };
-    let mut root = Value::Table(text.parse::<Table>().map_err(|e| fail("configuration", String::new(), e.to_string()))?);
+    let mut root =
+        Value::Table(text.parse::<Table>().map_err(|e| fail("configuration", String::new(), e.to_string()))?);
     for (name, value) in overrides {
         let path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
         set(&mut root, &path, literal(value)).map_err(|why| fail(name, path.join("."), why))?;

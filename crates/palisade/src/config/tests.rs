@@ -29,7 +29,8 @@ fn errors_name_the_key_and_the_line() {
 
 #[test]
 fn environment_overrides_and_is_blamed_by_name() {
-    let config = parse("[lake]\nurl = \"a\"", &[("PALISADE__LAKE__URL", "s3://b"), ("PALISADE__PIPELINE__WORKERS", "3")]);
+    let config =
+        parse("[lake]\nurl = \"a\"", &[("PALISADE__LAKE__URL", "s3://b"), ("PALISADE__PIPELINE__WORKERS", "3")]);
     let config = config.unwrap();
     assert_eq!((config.lake.url.as_str(), config.pipeline.workers), ("s3://b", 3));
     let error = parse("", &[("PALISADE__PIPELINE__WORKERS", "many")]).unwrap_err();

@@ -99,7 +99,10 @@ impl LossWindow {
 
 impl fmt::Debug for LaneWork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LaneWork").field("lane", &self.lane).field("next_offset", &self.next_offset).finish_non_exhaustive()
+        f.debug_struct("LaneWork")
+            .field("lane", &self.lane)
+            .field("next_offset", &self.next_offset)
+            .finish_non_exhaustive()
     }
 }
 
@@ -370,7 +373,10 @@ impl LaneWork {
                 (Some((_, fold)), _) => restore_fold(fold.as_mut(), partials, how)?,
                 (None, Restore::WhatFits) => {}
                 (None, Restore::Exact) => {
-                    return Err(Error::State(format!("lane {} holds partials of an unknown detector {uid}", self.lane)));
+                    return Err(Error::State(format!(
+                        "lane {} holds partials of an unknown detector {uid}",
+                        self.lane
+                    )));
                 }
             }
         }

@@ -42,8 +42,10 @@ impl HttpServer {
                 }
             }
         };
-        let thread =
-            std::thread::Builder::new().name("http".into()).spawn(serve).map_err(Error::io("starting the http thread"))?;
+        let thread = std::thread::Builder::new()
+            .name("http".into())
+            .spawn(serve)
+            .map_err(Error::io("starting the http thread"))?;
         Ok(Self { stop, thread: Some(thread), address: bound })
     }
 

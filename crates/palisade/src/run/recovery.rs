@@ -11,7 +11,7 @@ use palisade_lake::{Durability, KnownFile, Lake, LakeOptions, Table};
 use tokio::runtime::Runtime;
 
 use super::Input;
-use super::cut::{LaneBytes, LaneCut, Landed, file_key, files_at, owner_id};
+use super::cut::{Landed, LaneBytes, LaneCut, file_key, files_at, owner_id};
 use super::outbox::{self, Outbox};
 use crate::clock;
 use crate::config::{BeginConfig, Config, SourceConfig, SourceKind};
@@ -135,7 +135,8 @@ async fn unfinished_decisions(url: &str, job: &str, manifest_cut: i64) -> Result
         use arrow::array::AsArray;
         use arrow::datatypes::{Int32Type, Int64Type};
         let text = |column: usize| {
-            arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8).map_err(palisade_events::Error::from)
+            arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8)
+                .map_err(palisade_events::Error::from)
         };
         let (kinds, lanes, prints, details) = (text(2)?, text(4)?, text(5)?, text(6)?);
         for row in 0..batch.num_rows() {

@@ -12,7 +12,8 @@ use palisade_events::EventBatch;
 use palisade_events::facts::{coverage_batch, decisions_batch, rejects_batch};
 use palisade_events::finding::findings_batch;
 use palisade_lake::{
-    CommitError, DataFile, EventWriter, Lake, LaneState, MaintenanceOptions, Manifest, Table, TableWriter, WriterOptions,
+    CommitError, DataFile, EventWriter, Lake, LaneState, MaintenanceOptions, Manifest, Table, TableWriter,
+    WriterOptions,
 };
 use tokio::runtime::Runtime;
 

@@ -24,17 +24,23 @@ fn broker() -> Option<String> {
 }
 
 fn create_topics(broker: &str, suffix: &str) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
     let names: Vec<String> = Stream::ALL.iter().map(|s| format!("{}-{suffix}", s.topic())).collect();
-    let topics: Vec<NewTopic<'_>> = names.iter().map(|n| NewTopic::new(n, PARTITIONS, TopicReplication::Fixed(1))).collect();
+    let topics: Vec<NewTopic<'_>> =
+        names.iter().map(|n| NewTopic::new(n, PARTITIONS, TopicReplication::Fixed(1))).collect();
     for result in futures::executor::block_on(admin.create_topics(&topics, &AdminOptions::new())).unwrap() {
         result.unwrap();
     }
 }
 
 fn produce(broker: &str, suffix: &str, drill: Drill, pause_every: usize) -> [i64; 3] {
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", broker).set("linger.ms", "20").set("acks", "all").create().unwrap();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("linger.ms", "20")
+        .set("acks", "all")
+        .create()
+        .unwrap();
     let mut counts = [0; 3];
     for (number, record) in drill.enumerate() {
         let topic = format!("{}-{suffix}", record.stream.topic());
@@ -101,8 +107,12 @@ fn kill_nine_loses_nothing_and_doubles_nothing() {
     let sum = |column: &str, source: &str| {
         let events = number(&lake, &format!("SELECT coalesce(sum({column}), 0) FROM events WHERE source = '{source}'"));
         let rejects = number(&lake, &format!("SELECT count(*) FROM rejects WHERE source = '{source}'"));
-        let facts =
-            number(&lake, &format!("SELECT count(*) FROM coverage WHERE source = '{source}' AND record_offset >= 0 AND kind IN ('lost', 'health')"));
+        let facts = number(
+            &lake,
+            &format!(
+                "SELECT count(*) FROM coverage WHERE source = '{source}' AND record_offset >= 0 AND kind IN ('lost', 'health')"
+            ),
+        );
         events + rejects + facts
     };
     assert_eq!(sum("1", "k8s-audit"), produced[0], "every audit record is one event");
