@@ -11,7 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::support::{drill, findings, number, program, same_findings, start, succeed};
+use crate::support::{drill, findings_where, number, program, same_findings, start, succeed};
 
 const PARTITIONS: i32 = 4;
 
@@ -121,13 +121,15 @@ fn kill_nine_loses_nothing_and_doubles_nothing() {
     assert_eq!(number(&lake, "SELECT count(*) FROM events"), distinct, "no event is there twice");
     succeed(program().args(["lake", "verify", "--lake"]).arg(&lake));
 
-    // A detector that was never killed finds the same, to the byte.
+    // A detector that was never killed finds the same by its rules, to the byte. What it finds in panes also depends on
+    // which lanes fell silent while the producer ran, which is time's decision and differs between the two runs.
     let reference = folder.path().join("reference");
     let config = folder.path().join("reference.toml");
     configure(&config, &broker, &suffix, &format!("reference-{suffix}"), &reference);
     succeed(&mut detector(&config));
     assert_eq!(number(&reference, "SELECT count(*) FROM events"), distinct);
-    let (left, right) = (findings(&reference), findings(&lake));
+    let by_rule = |lake: &Path| findings_where(lake, "kind = 'rule'");
+    let (left, right) = (by_rule(&reference), by_rule(&lake));
     assert!(!left.is_empty());
     same_findings(&left, &right);
 }

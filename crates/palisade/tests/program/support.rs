@@ -48,7 +48,12 @@ pub(crate) fn number(lake: &Path, query: &str) -> i64 {
 
 /// Every finding, whole, by id.
 pub(crate) fn findings(lake: &Path) -> BTreeMap<String, String> {
-    let rows = rows(lake, "SELECT * FROM findings");
+    findings_where(lake, "true")
+}
+
+/// The findings that a condition holds for, whole, by id.
+pub(crate) fn findings_where(lake: &Path, condition: &str) -> BTreeMap<String, String> {
+    let rows = rows(lake, &format!("SELECT * FROM findings WHERE {condition}"));
     let all: BTreeMap<String, String> =
         rows.iter().map(|row| (row["finding_uid"].as_str().unwrap().to_owned(), row.to_string())).collect();
     assert_eq!(all.len(), rows.len(), "a finding is there twice");
