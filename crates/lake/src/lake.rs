@@ -4,7 +4,7 @@
 //! and the application transactions by itself. When a put does not succeed, the entries since then are read, and
 //! [`decide`] says what became of it.
 //!
-//! Not here: how entries look ([`crate::log`]), files are made ([`crate::encode`]), logs are tended
+//! Not here: how entries look (`log.rs`), files are made ([`crate::encode`]), logs are tended
 //! ([`crate::maintain`]).
 
 use std::collections::{BTreeMap, HashMap};

@@ -2,7 +2,7 @@
 //!
 //! A [`Lake`] is a folder (or an object-store prefix) of Delta tables, one per [`Table`]. A writer ([`EventWriter`],
 //! [`TableWriter`]) turns batches into [`DataFile`]s on any thread. A commit puts files and application transactions
-//! into a table's log in one step, and says what became of it: see [`decide`] for the whole of that decision, which is a
+//! into a table's log in one step, and says what became of it: see [`decide()`] for the whole of that decision, which is a
 //! pure function. Beside the tables, the [`StateStore`] keeps checkpoints under a name that no table reader looks at.
 //!
 //! Nothing here queries (that is `palisade-hunt`), runs in the background, or knows of sources, rules and panes.

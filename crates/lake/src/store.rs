@@ -3,7 +3,7 @@
 //! `object_store`'s local store never calls fsync, so that a commit which was answered could be gone after power loss.
 //! [`DurableStore`] writes aside, syncs the file, links or renames it into place and syncs the folder, in that order.
 //!
-//! Not here: what is stored ([`crate::log`], [`crate::state`]).
+//! Not here: what is stored (`log.rs`, [`crate::state`]).
 
 use std::collections::HashMap;
 use std::fmt;
