@@ -165,5 +165,3 @@ impl std::fmt::Debug for Hunt {
     }
 }
 
-#[cfg(test)]
-mod tests;
