@@ -164,4 +164,3 @@ impl std::fmt::Debug for Hunt {
         f.debug_struct("Hunt").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
-
