@@ -85,17 +85,21 @@ impl FieldTree {
         let mut tree = Self::default();
         if !paths.is_empty() {
             let wanted: Vec<(usize, &str)> = paths.iter().enumerate().map(|(i, p)| (i, p.as_ref())).collect();
-            tree.grow(&wanted);
+            tree.grow(wanted, &mut BTreeMap::new());
         }
         tree
     }
 
-    /// Adds the node for these path remainders: each may be cut at any dot, since keys may hold dots themselves.
-    fn grow(&mut self, wanted: &[(usize, &str)]) -> usize {
+    /// Adds the node for these path remainders: each may be cut at any dot, since keys may hold dots themselves. Remainders
+    /// that meet again share a node, without which a path of n dots would make 2^n of them.
+    fn grow<'p>(&mut self, wanted: Vec<(usize, &'p str)>, known: &mut BTreeMap<Vec<(usize, &'p str)>, usize>) -> usize {
+        if let Some(node) = known.get(&wanted) {
+            return *node;
+        }
         let node = self.nodes.len();
         self.nodes.push(HashMap::default());
         let mut keys: BTreeMap<&str, Split<'_>> = BTreeMap::new();
-        for &(path, rest) in wanted {
+        for &(path, rest) in &wanted {
             keys.entry(rest).or_default().leaves.push(path);
             for (dot, _) in rest.match_indices('.') {
                 if dot > 0 && dot + 1 < rest.len() {
@@ -103,8 +107,9 @@ impl FieldTree {
                 }
             }
         }
+        known.insert(wanted, node);
         for (key, Split { leaves, deeper }) in keys {
-            let child = (!deeper.is_empty()).then(|| self.grow(&deeper));
+            let child = (!deeper.is_empty()).then(|| self.grow(deeper, known));
             self.nodes[node].insert(key.into(), FieldStep { leaves, child });
         }
         node

@@ -164,3 +164,6 @@ impl std::fmt::Debug for Hunt {
         f.debug_struct("Hunt").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod mapped;
 mod image;
 pub mod auditd;
 pub mod file;
+pub mod channel;
 pub mod sniff;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -1,6 +1,6 @@
 //! The ledger of files: which were read, under which identity, and how far.
 //!
-//! A file grows, is rotated, or turns up compressed; a source compares what it finds with these rows. Not here: that
+//! One row for every cut that read on in a file. A file grows, is rotated, or turns up compressed; a source compares what it finds with these rows. Not here: that
 //! comparison.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::{Lake, Result, Table};
 
-/// A file, and how far it was read.
+/// A file, and how far it was read at a cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
     /// Cut that recorded it.
@@ -36,11 +36,11 @@ pub struct KnownFile {
     pub compression: String,
 }
 
-/// Files as rows of the sources table.
+/// Files of a job as rows of the sources table.
 ///
 /// # Errors
 /// When Arrow refuses the columns, which only memory limits can cause.
-pub fn sources_batch(files: &[KnownFile]) -> Result<RecordBatch> {
+pub fn sources_batch(job: &str, files: &[KnownFile]) -> Result<RecordBatch> {
     let text = |get: fn(&KnownFile) -> &str| -> ArrayRef {
         Arc::new(files.iter().map(|file| Some(get(file))).collect::<StringArray>())
     };
@@ -48,6 +48,7 @@ pub fn sources_batch(files: &[KnownFile]) -> Result<RecordBatch> {
         Arc::new(files.iter().map(|file| Some(get(file))).collect::<Int64Array>())
     };
     let columns = vec![
+        Arc::new(files.iter().map(|_| Some(job)).collect::<StringArray>()) as ArrayRef,
         long(|f| f.cut),
         text(|f| &f.source),
         text(|f| &f.fingerprint),
@@ -62,42 +63,53 @@ pub fn sources_batch(files: &[KnownFile]) -> Result<RecordBatch> {
 }
 
 impl Lake {
-    /// The files of the ledger, each as of its newest cut, by (source, fingerprint, generation).
+    /// The ledger of a job as far as a run needs it that goes on from a cut: of each file the newest row up to that cut,
+    /// and every row after it. Ordered by (source, fingerprint, generation, cut, records).
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn known_files(&mut self) -> Result<Vec<KnownFile>> {
+    pub async fn known_files(&mut self, job: &str, cut: i64) -> Result<Vec<KnownFile>> {
         let schema = Table::Sources.schema();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let mut newest: BTreeMap<(String, String, u32), KnownFile> = BTreeMap::new();
+        let mut settled: BTreeMap<(String, String, u32), KnownFile> = BTreeMap::new();
+        let mut files = Vec::new();
         for batch in self.rows(Table::Sources, &names).await? {
-            for file in files_of(&batch)? {
+            for file in files_of(&batch, job)? {
+                if file.cut > cut {
+                    files.push(file);
+                    continue;
+                }
                 let key = (file.source.clone(), file.fingerprint.clone(), file.generation);
-                match newest.get(&key) {
+                match settled.get(&key) {
                     Some(known) if (known.cut, known.records) > (file.cut, file.records) => {}
-                    _ => drop(newest.insert(key, file)),
+                    _ => drop(settled.insert(key, file)),
                 }
             }
         }
-        Ok(newest.into_values().collect())
+        files.extend(settled.into_values());
+        let order = |f: &KnownFile| (f.source.clone(), f.fingerprint.clone(), f.generation, f.cut, f.records);
+        files.sort_by_cached_key(order);
+        Ok(files)
     }
 }
 
-fn files_of(batch: &RecordBatch) -> Result<Vec<KnownFile>> {
+fn files_of(batch: &RecordBatch, job: &str) -> Result<Vec<KnownFile>> {
     let columns = crate::reading::cast_to(batch, &Table::Sources.schema())?;
     let text = |column: usize| cast(columns.column(column), &DataType::Utf8);
     let long = |column: usize| columns.column(column).as_primitive::<Int64Type>();
-    let (source, fingerprint, path, prefix, compression) = (text(1)?, text(2)?, text(4)?, text(7)?, text(8)?);
+    let (jobs, source, fingerprint) = (text(0)?, text(2)?, text(3)?);
+    let (path, prefix, compression) = (text(5)?, text(8)?, text(9)?);
     let text_at = |array: &ArrayRef, row: usize| array.as_string::<i32>().value(row).to_owned();
     Ok((0..columns.num_rows())
+        .filter(|row| jobs.as_string::<i32>().value(*row) == job)
         .map(|row| KnownFile {
-            cut: long(0).value(row),
+            cut: long(1).value(row),
             source: text_at(&source, row),
             fingerprint: text_at(&fingerprint, row),
-            generation: u32::try_from(long(3).value(row)).unwrap_or_default(),
+            generation: u32::try_from(long(4).value(row)).unwrap_or_default(),
             path: text_at(&path, row),
-            records: long(5).value(row),
-            bytes: long(6).value(row),
+            records: long(6).value(row),
+            bytes: long(7).value(row),
             prefix_hash: text_at(&prefix, row),
             compression: text_at(&compression, row),
         })

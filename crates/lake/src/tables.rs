@@ -139,7 +139,7 @@ impl Table {
                 "window_end",
             ],
             Self::Decisions => &["cut", "index", "kind", "pane_end"],
-            Self::Sources => &["cut", "source", "fingerprint", "generation"],
+            Self::Sources => &["job", "cut", "source", "fingerprint", "generation"],
             Self::Dispositions => &["finding_uid", "group_uid", "status", "at"],
         }
     }
@@ -177,6 +177,7 @@ fn dated(schema: &Schema) -> SchemaRef {
 
 fn sources_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
+        Field::new("job", DataType::Utf8, false),
         Field::new("cut", DataType::Int64, false),
         Field::new("source", DataType::Utf8, false),
         Field::new("fingerprint", DataType::Utf8, false),

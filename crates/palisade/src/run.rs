@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use palisade_events::facts::{Coverage, DecisionKind};
 use palisade_events::seam::{Hold, Signal, Source};
 use palisade_events::{Chunk, EventBatch, Finding, Lane, Reject, Sink, col};
-use palisade_ingest::file::FileSource;
-use palisade_lake::Table;
+use palisade_ingest::file::{FileSettings, FileSource};
+use palisade_lake::{LakeOptions, Table};
 
 use self::cut::{Cut, Landed, LaneBytes, LaneCut};
 use self::outbox::Outbox;
@@ -105,8 +105,8 @@ pub struct Summary {
 /// # Errors
 /// When a part cannot go on. Everything up to the last landed cut is safe, and a new run goes on from there.
 pub fn run(config: &Config, plan: &Plan, options: RunOptions) -> Result<Summary> {
-    let mut recovered = recovery::open(config)?;
-    let inputs = recovery::inputs(config, plan, &recovered)?;
+    let mut recovered = recovery::open(config, LakeOptions::default())?;
+    let inputs = recovery::inputs(config, plan, &recovered, &FileSettings::default())?;
     run_inputs(config, plan, options, inputs, &mut recovered)
 }
 
@@ -115,7 +115,7 @@ pub fn run(config: &Config, plan: &Plan, options: RunOptions) -> Result<Summary>
 /// # Errors
 /// As [`run`].
 pub fn run_with(config: &Config, plan: &Plan, options: RunOptions, sources: Vec<Box<dyn Source>>) -> Result<Summary> {
-    let mut recovered = recovery::open(config)?;
+    let mut recovered = recovery::open(config, LakeOptions::default())?;
     let inputs = sources.into_iter().map(Input::Stream).collect();
     run_inputs(config, plan, options, inputs, &mut recovered)
 }
@@ -169,6 +169,8 @@ struct Run<'p> {
     unencoded: VecDeque<EventBatch>,
     corrections: Vec<palisade_lake::KnownFile>,
     records_read: BTreeMap<LaneKey, i64>,
+    /// Records of each file as the ledger has them, cuts in flight included.
+    ledgered: BTreeMap<LaneKey, i64>,
     pending: Pending,
     /// Next offsets at the cut in flight.
     cut_vector: BTreeMap<LaneKey, i64>,
@@ -241,6 +243,7 @@ impl<'p> Run<'p> {
             unencoded: VecDeque::new(),
             corrections: std::mem::take(&mut recovered.corrections),
             records_read: recovered.records_read(),
+            ledgered: recovered.records_read(),
             pending: Pending::default(),
             cut_vector: BTreeMap::new(),
             repeated: false,
@@ -693,6 +696,9 @@ impl<'p> Run<'p> {
         if let Some(piece) = self.outbox.piece()? {
             pieces.push(piece);
         }
+        if let Some(replay) = &self.replay {
+            pieces.push(recovery::replay_piece(replay)?);
+        }
         let mut cut = Cut {
             number,
             decisions,
@@ -722,8 +728,12 @@ impl<'p> Run<'p> {
         for (key, (next, bytes)) in state.lanes {
             let Some(post) = self.posts.get(&key) else { continue };
             match &self.inputs[post.input] {
+                Input::Files(_) if self.ledgered.get(&key) == Some(&next) => {}
                 Input::Files(source) => match recovery::ledger_row(source, &post.lane, next, number) {
-                    Some(row) => cut.files.push(row),
+                    Some(row) => {
+                        cut.files.push(row);
+                        self.ledgered.insert(key.clone(), next);
+                    }
                     None => drop(cut.offsets.insert(key.clone(), next)),
                 },
                 Input::Stream(_) => drop(cut.offsets.insert(key.clone(), next)),
@@ -829,3 +839,6 @@ fn split_for_replay(replay: Option<&Replay>, key: &str, chunk: Chunk) -> (Option
         None => (Some(chunk), None),
     }
 }
+
+#[cfg(test)]
+mod tests;

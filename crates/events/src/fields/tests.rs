@@ -39,3 +39,16 @@ fn missing_null_and_many_are_told_apart() {
     assert_eq!(column.slice(1, 2).codes(0), column.codes(1));
     assert_eq!(column.slice(1, 2).codes(1), column.codes(2));
 }
+
+#[test]
+fn a_path_of_many_dots_makes_a_small_tree() {
+    let path = vec!["k"; 60].join(".");
+    let plan = FieldPlan::new([path.as_str(), "k.k", "other.k"]);
+    assert!(plan.tree().nodes.len() < 200, "{}", plan.tree().nodes.len());
+    // It can still be cut at any dot.
+    let tree = plan.tree();
+    let through = |node: usize, keys: &str| tree.step(node, keys).and_then(|step| step.child);
+    let middle = through(tree.root().unwrap(), &vec!["k"; 25].join(".")).unwrap();
+    let end = tree.step(middle, &vec!["k"; 35].join(".")).unwrap();
+    assert_eq!(end.leaves, [plan.number(&path).unwrap()]);
+}

@@ -303,7 +303,7 @@ async fn transactions_survive_checkpoints_and_merging_keeps_rows_and_bloom_filte
 }
 
 #[tokio::test]
-async fn the_ledger_gives_each_file_as_it_was_last_seen() {
+async fn the_ledger_gives_each_file_as_of_a_cut_and_what_came_after_it() {
     let disk = Disk::default();
     let (mut lake, epoch) = owned(disk.options()).await;
     let file = |cut: i64, records: i64, generation: u32| KnownFile {
@@ -317,15 +317,25 @@ async fn the_ledger_gives_each_file_as_it_was_last_seen() {
         prefix_hash: format!("h{records}"),
         compression: "none".into(),
     };
-    for (cut, rows) in [(1, vec![file(1, 10, 0), file(1, 3, 1)]), (2, vec![file(2, 25, 0)])] {
+    let cuts = [
+        (1, vec![file(1, 10, 0), file(1, 3, 1)]),
+        (2, vec![file(2, 25, 0)]),
+        (3, vec![file(3, 40, 0)]),
+        (4, vec![file(4, 25, 0), file(4, 31, 0)]),
+    ];
+    for (cut, rows) in cuts {
         let mut writer = TableWriter::new(Table::Sources, WriterOptions::default());
-        writer.push(&crate::ledger::sources_batch(&rows).unwrap()).unwrap();
+        writer.push(&crate::ledger::sources_batch("job", &rows).unwrap()).unwrap();
         let files = writer.finish().unwrap();
         lake.commit(Table::Sources, files, &[("job/cut".into(), cut)], (OWNER, epoch), &format!("s{cut}"))
             .await
             .unwrap();
     }
-    assert_eq!(lake.known_files().await.unwrap(), [file(2, 25, 0), file(1, 3, 1)]);
+    assert_eq!(lake.known_files("job", 4).await.unwrap(), [file(4, 31, 0), file(1, 3, 1)]);
+    // Rows beyond the cut do not hide the one that stood at it.
+    let after = [file(2, 25, 0), file(3, 40, 0), file(4, 25, 0), file(4, 31, 0), file(1, 3, 1)];
+    assert_eq!(lake.known_files("job", 2).await.unwrap(), after);
+    assert_eq!(lake.known_files("another", 2).await.unwrap(), []);
 }
 
 #[tokio::test]

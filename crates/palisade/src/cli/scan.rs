@@ -16,6 +16,9 @@ use palisade::{Config, Error, Plan, Result};
 use super::show::Screen;
 use super::{FOUND, Level};
 
+/// The job of all scans into a lake: they share one ledger of files.
+const JOB: &str = "scan";
+
 #[derive(Debug, Args)]
 pub(crate) struct Scan {
     /// Files and folders; plain, gzip or zstd; `-` is standard input.
@@ -102,9 +105,6 @@ impl Scan {
             Some(path) => std::fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?,
             None => String::new(),
         };
-        if self.config.is_none() {
-            text.push_str("job = \"scan\"\n");
-        }
         let by_format = self.by_format()?;
         for (format, paths) in &by_format {
             let quoted = |text: &str| toml::Value::from(text).to_string();
@@ -121,8 +121,12 @@ impl Scan {
             }
         }
         let mut config = Config::parse("scan", &text, &std::env::vars().collect::<BTreeMap<_, _>>())?;
+        // Never the job of a configuration that is deployed somewhere: a scan would take its lake over.
+        config.job = JOB.to_owned();
         config.lake.url = lake.to_owned();
         config.lake.fsync &= self.lake.is_some();
+        // What is scanned is what was named here, whatever the file's own sources and sinks are.
+        config.sources.drain(..config.sources.len() - by_format.len());
         config.sinks.clear();
         config.rules.paths.extend(self.rules.iter().cloned());
         config.rules.starter &= !self.no_starter;

@@ -43,6 +43,11 @@ impl Replay {
     }
 
     /// The decisions to repeat, in order.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// The decisions to repeat, in order.
     pub fn into_decisions(self) -> Vec<Decision> {
         self.decisions
     }

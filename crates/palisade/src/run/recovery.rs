@@ -22,6 +22,9 @@ use crate::plan::Plan;
 /// Files read side by side: below the usual limit of 1024 open files. Panes are exact while all files of a time fit.
 const FILES_OPEN_MAX: usize = 512;
 
+/// Name of the state piece that holds decisions still to be repeated.
+const REPLAY: &str = "run/replay";
+
 /// What a run starts from.
 pub(super) struct Recovered {
     lake: Option<(Lake, Runtime)>,
@@ -52,30 +55,31 @@ impl Recovered {
     }
 }
 
-/// Opens or creates the lake, fences earlier owners, and reads the state of the job.
-pub(super) fn open(config: &Config) -> Result<Recovered> {
+/// Opens or creates the lake, fences earlier owners, and reads the state of the job. Where the lake lies
+/// and how durable it is says the configuration, the rest `options`.
+pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::io("starting the lake's runtime"))?;
     let durability = if config.lake.fsync { Durability::Durable } else { Durability::Fast };
-    let options = LakeOptions { durability, clock_ms: || clock::wall_us() / 1000, ..LakeOptions::default() };
+    let options = LakeOptions { durability, clock_ms: || clock::wall_us() / 1000, ..options };
     let mut lake = runtime.block_on(Lake::open(&config.lake.url, options))?;
     let epoch = runtime.block_on(lake.own(&owner_id(&config.job)))?;
     let state = lake.state(&config.job);
     let manifest = runtime.block_on(state.newest_manifest())?;
-    let mut files = runtime.block_on(lake.known_files())?;
-    let own_sources: Vec<&str> = config.sources.iter().map(|s| s.get_ref().name.as_str()).collect();
-    files.retain(|file| own_sources.contains(&file.source.as_str()));
     let manifest_cut = manifest.as_ref().map_or(0, |m| m.cut);
+    // Also files that this run does not read: a crash may have left the ledger ahead of their events.
+    let files = runtime.block_on(lake.known_files(&config.job, manifest_cut))?;
     let landed = Landed::read(&lake, &config.job, &files, manifest_cut);
     let newest = landed.cuts.values().copied().max().unwrap_or(0).max(files.iter().map(|f| f.cut).max().unwrap_or(0));
     let next_cut = newest.max(manifest_cut) + 1;
     let settled = files_at(&files, manifest_cut);
-    let corrections = files.iter().filter(|file| file.cut > manifest_cut).map(|file| {
-        let before = settled.get(&file_key(file));
-        let empty = KnownFile { records: 0, bytes: 0, prefix_hash: String::new(), ..file.clone() };
-        KnownFile { cut: next_cut, ..before.map_or(empty, |file| (*file).clone()) }
+    let ahead: BTreeMap<LaneKey, &KnownFile> =
+        files.iter().filter(|file| file.cut > manifest_cut).map(|file| (file_key(file), file)).collect();
+    let corrections = ahead.iter().map(|(key, file)| {
+        let empty = KnownFile { records: 0, bytes: 0, prefix_hash: String::new(), ..(*file).clone() };
+        KnownFile { cut: next_cut, ..settled.get(key).map_or(empty, |file| (*file).clone()) }
     });
     let mut recovered = Recovered {
         epoch,
@@ -92,6 +96,7 @@ pub(super) fn open(config: &Config) -> Result<Recovered> {
         undelivered: Vec::new(),
         lake: None,
     };
+    let mut unrepeated = None;
     if let Some(manifest) = manifest {
         tracing::info!(cut = manifest.cut, epoch, lanes = manifest.lanes.len(), "going on from a manifest");
         for (key, lane) in manifest.lanes {
@@ -104,21 +109,34 @@ pub(super) fn open(config: &Config) -> Result<Recovered> {
         }
         for (name, hash) in manifest.pieces {
             let bytes = runtime.block_on(state.chunk(&hash))?;
-            if name == outbox::PIECE {
-                recovered.undelivered = Outbox::read(&bytes)?;
-            } else {
-                recovered.pieces.push((name, bytes));
+            match name.as_str() {
+                outbox::PIECE => recovered.undelivered = Outbox::read(&bytes)?,
+                REPLAY => unrepeated = Some(read_replay(&bytes)?),
+                _ => recovered.pieces.push((name, bytes)),
             }
         }
         recovered.frontier = manifest.frontier_us;
         recovered.fingerprint = Some(manifest.config_fingerprint);
     }
-    if recovered.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut > manifest_cut) {
+    if let Some(decisions) = unrepeated {
+        recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
+    } else if recovered.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut > manifest_cut) {
         let decisions = runtime.block_on(unfinished_decisions(&config.lake.url, &config.job, manifest_cut))?;
         recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
     }
     recovered.lake = Some((lake, runtime));
     Ok(recovered)
+}
+
+/// Decisions that a cut still had to repeat, as a piece of its state. Cuts may land before the place of a decision is
+/// reached again, and their manifests would otherwise hide it.
+pub(super) fn replay_piece(replay: &Replay) -> Result<(String, Vec<u8>)> {
+    let bytes = serde_json::to_vec(replay.decisions()).map_err(|e| Error::State(format!("decisions: {e}")))?;
+    Ok((REPLAY.into(), bytes))
+}
+
+fn read_replay(bytes: &[u8]) -> Result<Vec<Decision>> {
+    serde_json::from_slice(bytes).map_err(|e| Error::State(format!("decisions: {e}")))
 }
 
 /// Binding decisions that landed after the newest manifest, in order.
@@ -156,12 +174,23 @@ async fn unfinished_decisions(url: &str, job: &str, manifest_cut: i64) -> Result
     Ok(decisions)
 }
 
-/// Makes the configured sources.
-pub(super) fn inputs(config: &Config, plan: &Plan, recovered: &Recovered) -> Result<Vec<Input>> {
-    config.sources.iter().map(|source| input(config, plan, source.get_ref(), recovered)).collect()
+/// Makes the configured sources. `files` is what all file sources have in common.
+pub(super) fn inputs(
+    config: &Config,
+    plan: &Plan,
+    recovered: &Recovered,
+    files: &FileSettings,
+) -> Result<Vec<Input>> {
+    config.sources.iter().map(|source| input(config, plan, source.get_ref(), recovered, files)).collect()
 }
 
-fn input(config: &Config, plan: &Plan, source: &SourceConfig, recovered: &Recovered) -> Result<Input> {
+pub(super) fn input(
+    config: &Config,
+    plan: &Plan,
+    source: &SourceConfig,
+    recovered: &Recovered,
+    files: &FileSettings,
+) -> Result<Input> {
     match source.kind {
         SourceKind::Files => {
             let own = recovered.files.iter().filter(|file| file.source == source.name);
@@ -171,7 +200,7 @@ fn input(config: &Config, plan: &Plan, source: &SourceConfig, recovered: &Recove
                 header: plan.feed(&source.name).map_or(Header::Absent, |feed| feed.header()),
                 record_bytes_max: config.pipeline.record_bytes_max,
                 lanes_max: FILES_OPEN_MAX,
-                ..FileSettings::default()
+                ..files.clone()
             };
             Ok(Input::Files(FileSource::new(&source.name, &source.paths, &known, settings)?))
         }

@@ -155,7 +155,7 @@ impl Committer {
         let begun: Instant = clock::now();
         let CutFiles { cut, events, rows } = files;
         let bytes: usize = events.iter().map(|file| file.bytes.content_length()).sum();
-        let ledger = palisade_lake::ledger::sources_batch(&cut.files)?;
+        let ledger = palisade_lake::ledger::sources_batch(&self.job, &cut.files)?;
         self.put(&cut, Table::Decisions, encode(Table::Decisions, &decisions_batch(&cut.decisions)?)?)?;
         self.put(&cut, Table::Sources, encode(Table::Sources, &ledger)?)?;
         self.put(&cut, Table::Events, events)?;

@@ -1,0 +1,324 @@
+//! Crashes of the whole run loop at any write to the lake's store, several in a row, and what the lake holds at last.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::path::Path as StorePath;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result as StoreResult,
+};
+use palisade_drill::{Attack, Drill, Settings, Stream};
+use palisade_events::seam::SinkError;
+use palisade_hunt::{Hunt, Layout, layout};
+use palisade_ingest::channel::channel;
+use palisade_lake::LakeOptions;
+
+use super::*;
+
+/// A store that dies at its n-th write: the process is gone. Before that write, or with its answer lost.
+#[derive(Debug)]
+struct Mortal {
+    inner: Arc<dyn ObjectStore>,
+    /// Writes left to it.
+    left: Arc<AtomicI64>,
+    /// Whether the last write still happens.
+    answer_lost: bool,
+}
+
+fn dead() -> object_store::Error {
+    object_store::Error::Generic { store: "mortal", source: "the process is gone".into() }
+}
+
+impl Mortal {
+    fn alive(&self) -> StoreResult<()> {
+        if self.left.load(Ordering::SeqCst) > 0 { Ok(()) } else { Err(dead()) }
+    }
+}
+
+impl fmt::Display for Mortal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mortal")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Mortal {
+    async fn put_opts(&self, location: &StorePath, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
+        match self.left.fetch_sub(1, Ordering::SeqCst) {
+            left if left > 1 => self.inner.put_opts(location, payload, opts).await,
+            1 if self.answer_lost => {
+                self.inner.put_opts(location, payload, opts).await?;
+                Err(dead())
+            }
+            _ => Err(dead()),
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &StorePath,
+        opts: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.alive()?;
+        self.inner.put_multipart_opts(at, opts).await
+    }
+
+    async fn get_opts(&self, location: &StorePath, options: GetOptions) -> StoreResult<GetResult> {
+        self.alive()?;
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, at: BoxStream<'static, StoreResult<StorePath>>) -> BoxStream<'static, StoreResult<StorePath>> {
+        self.inner.delete_stream(at)
+    }
+
+    fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&StorePath>,
+        offset: &StorePath,
+    ) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> StoreResult<ListResult> {
+        self.alive()?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &StorePath, to: &StorePath, options: CopyOptions) -> StoreResult<()> {
+        self.alive()?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// Two sources of files and one of channels, and all their records.
+struct World {
+    folder: tempfile::TempDir,
+    config: Config,
+    plan: Plan,
+    alerts: Arc<Vec<Vec<u8>>>,
+    /// The sender of alerts pauses after so many, so that its lane falls silent.
+    pause_after: usize,
+}
+
+/// A sink that keeps what it was given, with how often.
+#[derive(Clone, Default)]
+struct Kept(Arc<std::sync::Mutex<BTreeMap<String, usize>>>);
+
+impl Sink for Kept {
+    fn name(&self) -> &str {
+        "kept"
+    }
+
+    fn deliver(&mut self, findings: &[Finding]) -> Result<(), SinkError> {
+        let mut kept = self.0.lock().unwrap();
+        findings.iter().for_each(|finding| *kept.entry(finding.finding_uid.clone()).or_default() += 1);
+        Ok(())
+    }
+}
+
+impl World {
+    fn new(seed: u64, idle_secs: f64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let drill = Drill::new(Settings {
+            seed,
+            duration_secs: 240,
+            events_per_sec: 8.0,
+            attack: Attack::Chain,
+            attack_at_secs: 120,
+            ..Settings::default()
+        });
+        let file = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
+        let (mut audit, mut auditd, mut alerts) = (file("audit.log"), file("auditd.log"), Vec::new());
+        for (number, record) in drill.enumerate() {
+            match record.stream {
+                Stream::Falco => alerts.push(record.payload),
+                Stream::Auditd => writeln!(auditd, "{}", String::from_utf8(record.payload).unwrap()).unwrap(),
+                Stream::K8sAudit => writeln!(audit, "{}", String::from_utf8(record.payload).unwrap()).unwrap(),
+            }
+            if number % 97 == 0 {
+                writeln!(audit, "this is no event").unwrap();
+            }
+        }
+        let source = |name: &str, format: &str, path: PathBuf| {
+            format!(
+                "[[source]]\nkind = \"files\"\nname = \"{name}\"\nformat = \"{format}\"\ncluster = \"c\"\npaths = [{}]\n",
+                toml::Value::from(path.display().to_string())
+            )
+        };
+        let text = format!(
+            "job = \"j\"\n[lake]\ncommit_interval_secs = 0.0\ncommit_rows_max = 1\nfsync = false\n\
+             [pipeline]\nidle_secs = {idle_secs:?}\nlateness_secs = 5.0\n[anomaly.event_rate]\nfalse_findings_per_day = 50.0\n{}{}{}",
+            source("audit", "k8s_audit", folder.path().join("audit.log")),
+            source("auditd", "auditd", folder.path().join("auditd.log")),
+            source("alerts", "falco", "-".into()),
+        );
+        let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
+        let plan = Plan::new(&config).unwrap();
+        Self { folder, config, plan, alerts: Arc::new(alerts), pause_after: usize::MAX }
+    }
+
+    /// One life of the process. Dies at the given write, if it gets there.
+    fn live(&self, lake: &Path, death: Option<(i64, bool)>, kept: &Kept) -> Result<Summary> {
+        let mut config = self.config.clone();
+        config.lake.url = lake.display().to_string();
+        let mut options = LakeOptions { attempts_max: 1, backoff: Duration::from_millis(1), ..LakeOptions::fast() };
+        if let Some((writes, answer_lost)) = death {
+            let left = Arc::new(AtomicI64::new(writes));
+            options.wrap =
+                Some(Arc::new(move |inner| Arc::new(Mortal { inner, left: Arc::clone(&left), answer_lost })));
+        }
+        let mut recovered = recovery::open(&config, options)?;
+        let small = FileSettings { chunk_records_max: 61, ..FileSettings::default() };
+        let (senders, alerts) = channel("alerts", &["app"]);
+        let files: Vec<_> = config.sources.iter().take(2).map(|s| s.get_ref()).collect();
+        let mut inputs = Vec::new();
+        for source in files {
+            inputs.push(recovery::input(&config, &self.plan, source, &recovered, &small)?);
+        }
+        inputs.push(Input::Stream(Box::new(alerts)));
+        let (records, pause_after) = (Arc::clone(&self.alerts), self.pause_after);
+        let feeder = std::thread::spawn(move || {
+            let sender = &senders[0];
+            let Ok(first) = sender.begin() else { return };
+            for record in records.iter().skip(first as usize) {
+                let Ok(number) = sender.send(record) else { return };
+                if number as usize % pause_after == pause_after - 1 {
+                    std::thread::sleep(Duration::from_millis(40));
+                }
+            }
+        });
+        let options = RunOptions {
+            stop: Arc::default(),
+            until: Until::CaughtUp,
+            metrics: Arc::new(Metrics::new()),
+            sinks: vec![Box::new(kept.clone())],
+        };
+        let outcome = run_inputs(&config, &self.plan, options, inputs, &mut recovered);
+        feeder.join().unwrap();
+        outcome
+    }
+
+    fn lake(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// Rows of a query, one JSON object each.
+fn rows(lake: &Path, query: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let text = runtime.block_on(async {
+        let hunt = Hunt::open(&lake.display().to_string()).await.unwrap();
+        layout(&hunt.sql(query).await.unwrap(), Layout::Ndjson).unwrap()
+    });
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Everything that lanes and time made, in an order of its own.
+fn contents(lake: &Path) -> BTreeMap<&'static str, Vec<String>> {
+    let tables = [
+        ("events", "SELECT * FROM events ORDER BY event_uid, record_offset"),
+        ("rejects", "SELECT * FROM rejects ORDER BY source, record_offset"),
+        ("coverage", "SELECT * FROM coverage ORDER BY source, record_offset, kind, detail"),
+        ("rule findings", "SELECT * FROM findings WHERE kind = 'rule' ORDER BY finding_uid"),
+        ("pane findings", "SELECT * FROM findings WHERE kind <> 'rule' ORDER BY finding_uid"),
+    ];
+    tables.into_iter().map(|(name, query)| (name, rows(lake, query))).collect()
+}
+
+fn same(expected: &[String], found: &[String], what: &str) {
+    let both = expected.iter().zip(found).find(|(a, b)| a != b);
+    assert!(
+        both.is_none() && expected.len() == found.len(),
+        "{what}: {} rows expected, {} found; first difference:\n{both:#?}",
+        expected.len(),
+        found.len(),
+    );
+}
+
+/// A generator of small numbers that needs no crate (an LCG's upper bits).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// Lives and dies until a life reaches the end. Returns the number of deaths.
+fn live_until_done(world: &World, lake: &Path, dice: &mut Dice, deaths_max: usize, kept: &Kept) -> usize {
+    let mut deaths = 0;
+    while deaths < deaths_max {
+        let death = (1 + dice.below(90) as i64, dice.below(2) == 0);
+        match world.live(lake, Some(death), kept) {
+            Ok(_) => return deaths,
+            Err(_) => deaths += 1,
+        }
+    }
+    world.live(lake, None, kept).unwrap();
+    deaths
+}
+
+#[test]
+fn crashes_at_any_write_lose_nothing_double_nothing_and_change_nothing() {
+    let world = World::new(11, 3600.0);
+    let reference = world.lake("reference");
+    let told = Kept::default();
+    let summary = world.live(&reference, None, &told).unwrap();
+    let expected = contents(&reference);
+    assert!(expected.values().all(|rows| !rows.is_empty()), "a table that holds nothing shows nothing");
+    assert!(summary.cut > 10, "cuts must be small: {}", summary.cut);
+    let mut deaths = 0;
+    for seed in 0..6 {
+        let lake = world.lake(&format!("lake-{seed}"));
+        let kept = Kept::default();
+        deaths += live_until_done(&world, &lake, &mut Dice(seed), 9, &kept);
+        let found = contents(&lake);
+        for (table, rows) in &expected {
+            same(rows, &found[table], &format!("seed {seed}, {table}"));
+        }
+        let (told, kept) = (told.0.lock().unwrap(), kept.0.lock().unwrap());
+        assert!(told.keys().eq(kept.keys()), "seed {seed}: a sink has had every finding, and no other");
+    }
+    assert!(deaths > 30, "{deaths}");
+}
+
+#[test]
+fn decisions_that_time_made_are_repeated_where_they_fell() {
+    // The channel falls silent again and again, and panes close without it. Where that happens depends on the clock, so
+    // there is no reference; but what one life decided and did not finish, the next must repeat.
+    let mut world = World::new(12, 0.01);
+    world.pause_after = 7;
+    let reference = world.lake("reference");
+    world.live(&reference, None, &Kept::default()).unwrap();
+    let expected = contents(&reference);
+    let (mut deaths, mut decisions) = (0, 0);
+    for seed in 100..106 {
+        let lake = world.lake(&format!("lake-{seed}"));
+        deaths += live_until_done(&world, &lake, &mut Dice(seed), 9, &Kept::default());
+        let found = contents(&lake);
+        for table in ["events", "rejects", "coverage", "rule findings"] {
+            same(&expected[table], &found[table], &format!("seed {seed}, {table}"));
+        }
+        // A pane that was closed twice, with other contents the second time, would leave two findings of one uid, or two
+        // of one detector, entity and pane.
+        let panes = "SELECT finding_uid, count(*) AS n FROM findings GROUP BY finding_uid HAVING count(*) > 1 \
+                     UNION ALL SELECT rule_uid || entity || CAST(time AS VARCHAR), count(*) FROM findings \
+                     WHERE kind = 'anomaly' GROUP BY 1 HAVING count(*) > 1";
+        assert_eq!(rows(&lake, panes), Vec::<String>::new(), "seed {seed}");
+        let idle = "SELECT cut, \"index\" FROM decisions WHERE kind IN ('idle', 'wake')";
+        decisions += rows(&lake, idle).len();
+    }
+    assert!(deaths > 30 && decisions > 30, "{deaths} deaths, {decisions} decisions");
+}
