@@ -232,7 +232,7 @@ impl<'p> Run<'p> {
         let now = clock::now();
         Ok(Self {
             ended: vec![false; inputs.len()],
-            outbox: Outbox::new(options.sinks, std::mem::take(&mut recovered.undelivered)),
+            outbox: Outbox::new(options.sinks, &recovered.undelivered)?,
             landed: std::mem::take(&mut recovered.landed),
             replay: recovered.replay.take(),
             parked: std::mem::take(&mut recovered.parked),
@@ -827,7 +827,7 @@ impl<'p> Run<'p> {
     }
 
     fn finish(&mut self) -> Result<Summary> {
-        self.outbox.deliver();
+        self.outbox.finish();
         self.metrics.set_health(|h| h.ready = false);
         Ok(self.summary.clone())
     }

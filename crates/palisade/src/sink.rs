@@ -69,20 +69,47 @@ impl<W: Write + Send> Sink for Lines<W> {
 
 #[cfg(feature = "kafka")]
 mod topic {
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
+    use rdkafka::ClientContext;
     use rdkafka::config::ClientConfig;
-    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::message::DeliveryResult;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 
     use super::*;
 
     /// How long a batch may take to be acknowledged.
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// One JSON message per finding, keyed by its group.
+    /// Why the broker did not take a message of the batch at hand.
+    #[derive(Clone, Default)]
+    struct Reports(Arc<Mutex<Option<String>>>);
+
+    impl Reports {
+        fn take(&self) -> Option<String> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        }
+    }
+
+    impl ClientContext for Reports {}
+
+    impl ProducerContext for Reports {
+        type DeliveryOpaque = ();
+
+        fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+            if let Err((error, _)) = result {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+
+    /// One JSON message per finding, keyed by its group. A batch counts as taken when the broker has acknowledged every
+    /// message of it; after a failure the whole batch is sent again, so readers go by `finding_uid`.
     pub(super) struct Topic {
         topic: String,
-        producer: BaseProducer,
+        reports: Reports,
+        producer: BaseProducer<Reports>,
     }
 
     impl Topic {
@@ -93,8 +120,27 @@ mod topic {
             for (key, value) in &config.properties {
                 properties.set(key, value);
             }
-            let producer = properties.create().map_err(|e| Error::State(format!("kafka sink: {e}")))?;
-            Ok(Self { topic: config.topic.clone().unwrap_or_default(), producer })
+            let reports = Reports::default();
+            let producer = properties
+                .create_with_context(reports.clone())
+                .map_err(|e| Error::State(format!("kafka sink: {e}")))?;
+            Ok(Self { topic: config.topic.clone().unwrap_or_default(), reports, producer })
+        }
+
+        fn send(&self, findings: &[Finding]) -> std::result::Result<(), String> {
+            for finding in findings {
+                let payload = finding.to_json().to_string();
+                let mut record = BaseRecord::to(&self.topic).key(&finding.group_uid).payload(&payload);
+                while let Err((error, back)) = self.producer.send(record) {
+                    if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
+                        return Err(error.to_string());
+                    }
+                    self.producer.poll(Duration::from_millis(50));
+                    record = back;
+                }
+            }
+            self.producer.flush(FLUSH_TIMEOUT).map_err(|e| e.to_string())?;
+            self.reports.take().map_or(Ok(()), Err)
         }
     }
 
@@ -103,20 +149,14 @@ mod topic {
             &self.topic
         }
 
-        fn deliver(&mut self, findings: &[Finding]) -> Result<(), SinkError> {
-            let fail = |why: String| SinkError { sink: self.topic.clone(), why, retry: true };
-            for finding in findings {
-                let payload = finding.to_json().to_string();
-                let mut record = BaseRecord::to(&self.topic).key(&finding.group_uid).payload(&payload);
-                while let Err((error, back)) = self.producer.send(record) {
-                    if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
-                        return Err(fail(error.to_string()));
-                    }
-                    self.producer.poll(Duration::from_millis(50));
-                    record = back;
-                }
-            }
-            self.producer.flush(FLUSH_TIMEOUT).map_err(|e| fail(e.to_string()))
+        fn deliver(&mut self, findings: &[Finding]) -> std::result::Result<(), SinkError> {
+            self.send(findings).map_err(|why| {
+                // What is still queued comes again with the batch.
+                self.producer.purge(PurgeConfig::default().queue().inflight());
+                self.producer.poll(Duration::ZERO);
+                let _purged = self.reports.take();
+                SinkError { sink: self.topic.clone(), why, retry: true }
+            })
         }
     }
 }
