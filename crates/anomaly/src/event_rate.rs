@@ -47,7 +47,7 @@ const UID: &str = "palisade.anomaly.event_rate";
 const TAIL_MEMORY_SECS: f64 = 86_400.0;
 
 /// Settings of [`EventRate`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventRateConfig {
     /// Kinds of entities whose events are counted.

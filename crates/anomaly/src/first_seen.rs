@@ -43,7 +43,7 @@ const UID: &str = "palisade.anomaly.first_seen";
 const NAMED_MAX: usize = 5;
 
 /// Settings of [`FirstSeen`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FirstSeenConfig {
     /// What is watched.

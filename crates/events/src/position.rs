@@ -51,9 +51,11 @@ impl Lane {
         Self { origin: name.into(), partition: None, generation: 0, source: source.into(), fingerprint: None }
     }
 
-    /// The name under which offsets of this lane are recorded: `topic/partition`, or `file/fingerprint/generation`.
+    /// The name under which offsets of this lane are recorded: `topic/partition`, with `@generation` from the second
+    /// generation on, or `file/fingerprint/generation`.
     pub fn key(&self) -> String {
         match (&self.partition, &self.fingerprint) {
+            (Some(partition), _) if self.generation > 0 => format!("{}/{partition}@{}", self.origin, self.generation),
             (Some(partition), _) => format!("{}/{}", self.origin, partition),
             (None, Some(print)) => format!("file/{}/{}", print, self.generation),
             (None, None) => format!("channel/{}", self.origin),

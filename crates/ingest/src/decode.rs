@@ -264,12 +264,23 @@ impl LaneContext {
     /// Counts a record and hands over its text without white space and byte order mark around it. A record that is
     /// empty, too large or not UTF-8 is rejected and counted, and `None` comes back.
     pub(crate) fn intake<'c>(&self, out: &mut Decoded, record: &RecordMeta, payload: &'c [u8]) -> Option<&'c str> {
+        self.intake_within(out, record, payload, &[' ', '\t', '\r', '\n', '\x0b', '\x0c'])
+    }
+
+    /// As [`intake`](Self::intake), taking off only the given characters around the text.
+    pub(crate) fn intake_within<'c>(
+        &self,
+        out: &mut Decoded,
+        record: &RecordMeta,
+        payload: &'c [u8],
+        ends: &[char],
+    ) -> Option<&'c str> {
         out.counts.records += 1;
         let (reason, detail) = if payload.len() > self.settings.limits.record_bytes_max {
             ("too_large", format!("{} bytes", payload.len()))
         } else {
-            match std::str::from_utf8(payload).map(|text| text.trim_start_matches('\u{feff}').trim()) {
-                Ok("") => ("empty", "no payload".to_owned()),
+            match std::str::from_utf8(payload).map(|text| text.trim_start_matches('\u{feff}').trim_matches(ends)) {
+                Ok(text) if text.trim().is_empty() => ("empty", "no payload".to_owned()),
                 Ok(text) => return Some(text),
                 Err(e) => ("not_utf8", format!("byte {} is not UTF-8", e.valid_up_to())),
             }

@@ -128,7 +128,12 @@ impl Decoder for Mapped {
                 continue;
             }
             clock.next_record();
-            let Some(text) = self.context.intake(out, record, chunk.payload(record)) else { continue };
+            // In CSV, white space at the ends may be an empty cell.
+            let ends: &[char] = match self.mapping.layout {
+                Layout::Json => &[' ', '\t', '\r', '\n'],
+                Layout::Csv { .. } => &['\r', '\n'],
+            };
+            let Some(text) = self.context.intake_within(out, record, chunk.payload(record), ends) else { continue };
             match self.record(record, text, clock, out) {
                 Ok(()) => out.counts.used += 1,
                 Err((reason, detail)) => {
@@ -161,7 +166,7 @@ impl Mapped {
         if let (Layout::Csv { delimiter }, None) = (self.mapping.layout, &self.header)
             && let Ok(text) = std::str::from_utf8(payload)
         {
-            self.header = table::cells(text.trim_start_matches('\u{feff}').trim(), delimiter).ok();
+            self.header = table::cells(text.trim_start_matches('\u{feff}').trim_matches(['\r', '\n']), delimiter).ok();
         }
     }
 

@@ -34,7 +34,7 @@ impl Default for MaintenanceOptions {
 }
 
 /// What maintenance did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MaintenanceReport {
     /// Tables whose log got a checkpoint.
     pub checkpoints: u32,

@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use palisade_anomaly::{EventRateConfig, FirstSeenConfig};
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 use crate::owners::Ownership;
 
 mod env;
+mod lines;
 
 /// The commented file that `palisade config init` writes.
 pub const TEMPLATE: &str = include_str!("config/template.toml");
 
 /// Everything that a pipeline is told.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Names the job: its offsets, state and ownership in the lake, and by default its consumer group.
@@ -34,7 +34,7 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// Inputs.
     #[serde(default, rename = "source")]
-    pub sources: Vec<Spanned<SourceConfig>>,
+    pub sources: Vec<SourceConfig>,
     /// Rules.
     #[serde(default)]
     pub rules: RulesConfig,
@@ -120,10 +120,12 @@ pub enum SourceKind {
     Kafka,
     /// Files and folders, read to their ends.
     Files,
+    /// Records that the embedding program hands over itself.
+    Channel,
 }
 
 /// One input.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// Names the source: part of event ids, so keep it.
@@ -131,7 +133,7 @@ pub struct SourceConfig {
     /// Kind of input.
     pub kind: SourceKind,
     /// Format of its records: `k8s_audit`, `falco`, `auditd` or `mapped`.
-    pub format: Spanned<String>,
+    pub format: String,
     /// Mapping file, for `mapped`.
     #[serde(default)]
     pub mapping: Option<PathBuf>,
@@ -194,7 +196,7 @@ impl Default for RulesConfig {
 }
 
 /// Statistical detectors.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnomalyConfig {
     /// Turns the event rate detector off.
@@ -331,40 +333,38 @@ impl Config {
         if let Some(overridden) = env::overlay(text, variables)? {
             config = overridden;
         }
-        env::fill_properties(&mut config, variables, place)?;
+        env::fill_properties(&mut config, variables, place, text)?;
         config.check(place, text)?;
         Ok(config)
     }
 
     /// Values that each are fine but do not go together.
     fn check(&self, place: &str, text: &str) -> Result<(), ConfigError> {
+        let fail = |key: String, why: String| {
+            Err(ConfigError { place: place.into(), line: lines::line_of_key(text, &key), key, why })
+        };
         let mut names = std::collections::BTreeSet::new();
         for (index, source) in self.sources.iter().enumerate() {
-            let line = line_of(text, source.span().start);
-            let source = source.get_ref();
-            let fail = |key: &str, why: String| {
-                Err(ConfigError { place: place.into(), line, key: format!("source[{index}].{key}"), why })
-            };
+            let key = |key: &str| format!("source[{index}].{key}");
             if !names.insert(&source.name) {
-                return fail("name", format!("`{}` names two sources", source.name));
+                return fail(key("name"), format!("`{}` names two sources", source.name));
             }
-            let format = source.format.get_ref().as_str();
+            let format = source.format.as_str();
             if !matches!(format, "k8s_audit" | "falco" | "auditd" | "mapped") {
-                let line = line_of(text, source.format.span().start);
                 let why = format!("`{format}` is no format; there are k8s_audit, falco, auditd and mapped");
-                return Err(ConfigError { place: place.into(), line, key: format!("source[{index}].format"), why });
+                return fail(key("format"), why);
             }
             if (format == "mapped") != source.mapping.is_some() {
-                return fail("mapping", "goes with format `mapped`, and only with it".into());
+                return fail(key("mapping"), "goes with format `mapped`, and only with it".into());
             }
             match source.kind {
-                SourceKind::Kafka if source.topics.is_empty() => return fail("topics", "names no topic".into()),
+                SourceKind::Kafka if source.topics.is_empty() => return fail(key("topics"), "names no topic".into()),
                 SourceKind::Kafka
                     if source.brokers.is_none() && !source.properties.contains_key("bootstrap.servers") =>
                 {
-                    return fail("brokers", "is missing".into());
+                    return fail(key("brokers"), "is missing".into());
                 }
-                SourceKind::Files if source.paths.is_empty() => return fail("paths", "names no file".into()),
+                SourceKind::Files if source.paths.is_empty() => return fail(key("paths"), "names no file".into()),
                 _ => {}
             }
         }
@@ -375,24 +375,25 @@ impl Config {
                 SinkKind::Kafka if sink.brokers.is_none() => "brokers",
                 _ => continue,
             };
-            let key = format!("sink[{index}].{missing}");
-            return Err(ConfigError { place: place.into(), line: None, key, why: "is missing".into() });
+            return fail(format!("sink[{index}].{missing}"), "is missing".into());
         }
-        self.check_spans(place)
-    }
-
-    fn check_spans(&self, place: &str) -> Result<(), ConfigError> {
-        let spans = [
-            ("pipeline.pane_secs", self.pipeline.pane_secs, 0.001),
-            ("pipeline.lateness_secs", self.pipeline.lateness_secs, 0.0),
-            ("pipeline.skew_max_secs", self.pipeline.skew_max_secs, 0.0),
-            ("pipeline.idle_secs", self.pipeline.idle_secs, 0.0),
-            ("lake.commit_interval_secs", self.lake.commit_interval_secs, 0.01),
+        let year = 86_400.0 * 365.0;
+        let numbers = [
+            ("pipeline.pane_secs", self.pipeline.pane_secs, 0.001, year),
+            ("pipeline.lateness_secs", self.pipeline.lateness_secs, 0.0, year),
+            ("pipeline.skew_max_secs", self.pipeline.skew_max_secs, 0.0, year),
+            ("pipeline.idle_secs", self.pipeline.idle_secs, 0.0, year),
+            ("pipeline.panes_ahead_max", self.pipeline.panes_ahead_max as f64, 1.0, 1e9),
+            ("pipeline.record_bytes_max", self.pipeline.record_bytes_max as f64, 1024.0, 1e9),
+            ("lake.commit_interval_secs", self.lake.commit_interval_secs, 0.0, year),
+            ("lake.commit_rows_max", self.lake.commit_rows_max as f64, 1.0, 1e9),
+            ("anomaly.event_rate.false_findings_per_day", self.anomaly.event_rate.false_findings_per_day, 0.0, 1e9),
+            ("anomaly.first_seen.false_findings_per_day", self.anomaly.first_seen.false_findings_per_day, 0.0, 1e9),
+            ("anomaly.first_seen.unseen_max", self.anomaly.first_seen.unseen_max, 0.0, 1.0),
         ];
-        for (key, value, least) in spans {
-            if !(least..=86_400.0 * 365.0).contains(&value) {
-                let why = format!("{value} is out of range: at least {least}, at most a year");
-                return Err(ConfigError { place: place.into(), line: None, key: key.into(), why });
+        for (key, value, least, most) in numbers {
+            if !(least..=most).contains(&value) {
+                return fail(key.into(), format!("{value} is out of range: at least {least}, at most {most}"));
             }
         }
         Ok(())
@@ -410,26 +411,9 @@ fn default_job() -> String {
 }
 
 fn from_toml(place: &str, text: &str, error: &toml::de::Error) -> ConfigError {
-    let line = error.span().and_then(|span| line_of(text, span.start));
-    let key = line.and_then(|line| key_of(text, line)).unwrap_or_default();
+    let line = error.span().and_then(|span| lines::line_of_byte(text, span.start));
+    let key = line.and_then(|line| lines::key_in_line(text, line)).unwrap_or_default();
     ConfigError { place: place.into(), line, key, why: error.message().trim().to_owned() }
-}
-
-/// The line, from 1, in which a byte lies.
-fn line_of(text: &str, at: usize) -> Option<usize> {
-    (at <= text.len()).then(|| text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1)
-}
-
-/// The dotted key that a line sets, by its table's header above it.
-fn key_of(text: &str, line: usize) -> Option<String> {
-    let key = text.lines().nth(line - 1)?.split('=').next()?.trim().to_owned();
-    let header = text.lines().take(line).filter(|l| l.trim_start().starts_with('[')).last();
-    let table = header.map(|h| h.trim().trim_matches(['[', ']']).to_owned());
-    Some(match table {
-        Some(table) if !key.starts_with('[') => format!("{table}.{key}"),
-        Some(table) => table,
-        None => key,
-    })
 }
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub enum Error {
     /// Stored state cannot be used.
     #[error("state: {0}")]
     State(String),
+    /// What was asked for cannot be done as it was said.
+    #[error("{0}")]
+    Usage(String),
     /// Threads or files of the program's own failed.
     #[error("{what}: {why}")]
     Io {

@@ -50,7 +50,7 @@ impl PipelineBuilder {
         let name = toml::Value::from(name);
         let format = toml::Value::from(format);
         self.sources
-            .push_str(&format!("\n[[source]]\nkind = \"files\"\npaths = [\"-\"]\nname = {name}\nformat = {format}\n"));
+            .push_str(&format!("\n[[source]]\nkind = \"channel\"\nname = {name}\nformat = {format}\n"));
         self
     }
 

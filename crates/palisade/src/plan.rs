@@ -13,7 +13,7 @@ use palisade_ingest::file::Header;
 use palisade_ingest::{Format, Limits, Mapping, Redactor, Settings};
 use palisade_rules::RuleSet;
 
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, SourceKind};
 use crate::engine::{Engine, EngineSettings, LaneWork, Stages};
 use crate::error::{Error, Result};
 use crate::owners::Owners;
@@ -80,7 +80,6 @@ impl Plan {
         let redactor = Arc::new(if config.redaction.enabled { Redactor::default() } else { Redactor::off() });
         let mut feeds = BTreeMap::new();
         for source in &config.sources {
-            let source = source.get_ref();
             let feed = feed(config, source, &fields, &redactor)?;
             feeds.insert(source.name.clone(), feed);
         }
@@ -202,14 +201,20 @@ fn correlation_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn feed(config: &Config, source: &SourceConfig, plan: &Arc<FieldPlan>, redactor: &Arc<Redactor>) -> Result<Feed> {
-    let format = match (&source.mapping, Format::named(source.format.get_ref())) {
+    let format = match (&source.mapping, Format::named(&source.format)) {
         (None, Some(format)) => format,
         (Some(path), _) => {
             let text = std::fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?;
-            let mapping = Mapping::parse(&text).map_err(|e| Error::State(format!("{}: {e}", path.display())))?;
+            let mapping = Mapping::parse(&text).map_err(|e| Error::Usage(format!("{}: {e}", path.display())))?;
+            if source.kind == SourceKind::Kafka && mapping.needs_header() {
+                return Err(Error::Usage(format!(
+                    "{}: records of a topic have no first line: name the columns in `header`",
+                    path.display()
+                )));
+            }
             Format::Mapped(Arc::new(mapping))
         }
-        (None, None) => return Err(Error::State(format!("unknown format `{}`", source.format.get_ref()))),
+        (None, None) => return Err(Error::Usage(format!("unknown format `{}`", source.format))),
     };
     let settings = Settings {
         source: source.name.clone(),

@@ -98,7 +98,14 @@ pub struct Summary {
     pub findings: u64,
     /// Last cut that landed.
     pub cut: i64,
+    /// Records that could not be read, by reason.
+    pub reject_reasons: BTreeMap<String, u64>,
+    /// What sources said they could not give, such as files that cannot be opened; the first hundred.
+    pub faults: Vec<String>,
 }
+
+/// Faults of sources that a summary quotes.
+const FAULTS_MAX: usize = 100;
 
 /// Runs a pipeline until it ends. Blocks the calling thread, which must not be inside an asynchronous task.
 ///
@@ -329,6 +336,9 @@ impl<'p> Run<'p> {
         self.summary.events += output.counts.events;
         self.summary.rejected += output.counts.rejected;
         self.pending.records += output.counts.records;
+        for reject in &output.rejects {
+            *self.summary.reject_reasons.entry(reject.reason.clone()).or_default() += 1;
+        }
         let key_of = |lane: &Lane| lane_key(lane);
         let landed = &self.landed;
         let new = |table: Table, lane: &Lane, offset: i64| offset < 0 || offset >= landed.offset(table, &key_of(lane));
@@ -429,6 +439,9 @@ impl<'p> Run<'p> {
             Signal::Leaving(lanes) => self.leaving.push((index, lanes)),
             Signal::Fact(fact) => {
                 tracing::error!(lane = %fact.lane, kind = fact.kind.name(), count = fact.count, "{}", fact.detail);
+                if self.summary.faults.len() < FAULTS_MAX {
+                    self.summary.faults.push(fact.detail.clone());
+                }
                 self.engine.add_fact(&fact);
                 self.pending.coverage.push(fact);
             }

@@ -2,7 +2,7 @@
 
 use palisade_events::schema::{AnyColumn, COLUMNS, Kind};
 use palisade_events::{EntityKind, EventBatch};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Columns that one feature may join. Keys of the inner loop have a place for each.
 pub(crate) const COLUMNS_MAX: usize = 4;
@@ -11,14 +11,14 @@ pub(crate) const COLUMNS_MAX: usize = 4;
 const VALUE_BYTES_MAX: usize = 512;
 
 /// Which values of which kind of entity are watched.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Raw")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
 pub struct Feature {
     entity: EntityKind,
     columns: Vec<AnyColumn>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     entity: EntityKind,
@@ -30,6 +30,13 @@ impl TryFrom<Raw> for Feature {
 
     fn try_from(raw: Raw) -> Result<Self, String> {
         Self::new(raw.entity, raw.columns.iter().map(String::as_str))
+    }
+}
+
+impl From<Feature> for Raw {
+    fn from(feature: Feature) -> Self {
+        let columns = feature.columns.iter().map(|c| COLUMNS[c.index()].name.to_owned()).collect();
+        Self { entity: feature.entity, columns }
     }
 }
 

@@ -4,14 +4,17 @@ use crate::redact::{RedactionCounts, Redactor};
 
 /// Cuts one record into its cells.
 pub(super) fn cells(text: &str, delimiter: u8) -> Result<Vec<String>, (&'static str, String)> {
+    // A quote that is left open swallows the line after it: the reader itself would take the record's end for the quote's.
+    let probed = format!("{text}\nend");
     let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(probed.as_bytes());
     let mut records = reader.records();
     let first = records.next().ok_or(("not_csv", "no cells".to_owned()))?.map_err(|e| ("not_csv", e.to_string()))?;
-    if records.next().is_some() {
-        return Err(("not_csv", "several lines in one record".to_owned()));
+    match records.count() {
+        0 => Err(("not_csv", "a quote is left open: cells with line breaks are not read".to_owned())),
+        1 => Ok(first.iter().map(str::to_owned).collect()),
+        _ => Err(("not_csv", "several lines in one record".to_owned())),
     }
-    Ok(first.iter().map(str::to_owned).collect())
 }
 
 /// Replaces the secrets in the cells of a row, by pattern and by the name of their column.

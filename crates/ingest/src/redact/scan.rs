@@ -26,6 +26,8 @@ enum Sign {
 /// Matches do not overlap and the leftmost wins, so a needle that another one swallows must be that one's concern.
 const SIGNS: &[(&str, Sign)] = &[
     ("private key", Sign::Certain),
+    ("private+key", Sign::Certain),
+    ("private%20key", Sign::Certain),
     ("eyj", Sign::If(is_jwt)),
     ("ghp_", Sign::Certain),
     ("gho_", Sign::Certain),
@@ -48,9 +50,10 @@ const SIGNS: &[(&str, Sign)] = &[
     ("secret_access_key", Sign::Certain),
     ("secretaccesskey", Sign::Certain),
     ("authorization", Sign::If(is_assigned)),
-    ("bearer", Sign::If(|bytes, at| bytes.get(at).is_some_and(|b| b.is_ascii_whitespace() || *b == b'\\'))),
+    ("bearer", Sign::If(|bytes, at| bytes.get(at).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%')))),
     ("://", Sign::If(has_userinfo)),
     (":\\/", Sign::Certain),
+    ("%3a%2f%2f", Sign::Certain),
     ("password", Sign::Certain),
     ("passwd", Sign::Certain),
     ("passphrase", Sign::Certain),
@@ -58,6 +61,8 @@ const SIGNS: &[(&str, Sign)] = &[
     ("mariadb", Sign::If(|bytes, at| has_option(bytes, at, b"-p"))),
     ("sshpass", Sign::Certain),
     ("curl ", Sign::If(|bytes, at| has_option(bytes, at, b"u"))),
+    ("curl+", Sign::Certain),
+    ("curl%", Sign::Certain),
     ("token", Sign::If(is_assigned)),
     ("api_key", Sign::Certain),
     ("apikey", Sign::Certain),
@@ -175,7 +180,8 @@ fn is_aws_key(bytes: &[u8], end: usize) -> bool {
         && bytes[end..].iter().take(16).filter(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count() == 16
 }
 
-/// After a word such as `token`: an equals sign, the end of an option, or a key whose value is text.
+/// After a word such as `token`: an equals sign, perhaps percent-encoded, the end of an option, or a key whose value is
+/// text.
 fn is_assigned(bytes: &[u8], end: usize) -> bool {
     let mut rest = bytes[end..].iter().copied().skip_while(|b| matches!(b, b'"' | b'\'' | b'\\' | b' '));
     match rest.next() {
@@ -185,7 +191,7 @@ fn is_assigned(bytes: &[u8], end: usize) -> bool {
         }
         // A member of an array, as in ["--token","…"], or a name beside its value.
         Some(b',') => true,
-        _ => matches!(bytes.get(end), Some(b' ' | b'&')),
+        _ => matches!(bytes.get(end), Some(b' ' | b'&' | b'%' | b'+')),
     }
 }
 
@@ -196,11 +202,12 @@ fn has_userinfo(bytes: &[u8], end: usize) -> bool {
 
 fn has_option(bytes: &[u8], end: usize, option: &[u8]) -> bool {
     let near = &bytes[end..bytes.len().min(end + 1100)];
+    // A percent-encoded space ends in a digit.
     near.windows(option.len() + 1).any(|w| {
         if option == b"u" {
             w[1] == b'u' && (w[0] == b'-' || w[0].is_ascii_alphabetic())
         } else {
-            &w[1..] == option && !w[0].is_ascii_alphanumeric()
+            &w[1..] == option && (!w[0].is_ascii_alphanumeric() || w[0] == b'0')
         }
     })
 }

@@ -4,8 +4,10 @@
 //! This is the slow path: it runs on the few payloads that the scan suspects.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use palisade_events::fields::FieldRef;
+use regex::Regex;
 
 use super::patterns::PATTERNS;
 use super::{MARKER, RedactionCounts, SecretKind};
@@ -161,9 +163,55 @@ impl Writer {
                 Checked::NotJson => {}
             }
         }
-        PATTERNS.replace(text, &mut self.counts)
+        match self.query(text) {
+            Some(rewritten) => Cow::Owned(PATTERNS.replace(&rewritten, &mut self.counts).into_owned()),
+            None => PATTERNS.replace(text, &mut self.counts),
+        }
+    }
+
+    /// Looks into the query of a URI, where an exec request carries its arguments percent-encoded, one `command` each.
+    /// Values without a secret stay as they were written.
+    fn query(&mut self, text: &str) -> Option<String> {
+        let (path, query) = text.split_once('?')?;
+        let mut out = format!("{path}?");
+        let mut changed = false;
+        let mut announced = None;
+        for (index, pair) in query.split('&').enumerate() {
+            if index > 0 {
+                out.push('&');
+            }
+            let Some((key, value)) = form_urlencoded::parse(pair.as_bytes()).next() else {
+                out.push_str(pair);
+                continue;
+            };
+            let shown = match announced.filter(|_| !value.is_empty() && !value.starts_with('-')) {
+                Some(kind) if !value.starts_with(MARKER) => {
+                    let mut marker = String::new();
+                    self.counts.one(kind);
+                    SecretKind::mark(kind, &mut marker);
+                    Cow::Owned(marker)
+                }
+                _ => PATTERNS.replace(&value, &mut self.counts),
+            };
+            announced = announces(&value);
+            match shown {
+                Cow::Borrowed(_) => out.push_str(pair),
+                Cow::Owned(shown) => {
+                    let written: String = form_urlencoded::byte_serialize(shown.as_bytes()).collect();
+                    // Markers stay as rules know them.
+                    let written = MARKS.replace_all(&written, "<redacted:$1>");
+                    out.push_str(&format!("{}={written}", pair.split('=').next().unwrap_or(&key)));
+                    changed = true;
+                }
+            }
+        }
+        changed.then_some(out)
     }
 }
+
+/// A marker in percent-encoding.
+static MARKS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("%3Credacted%3A([a-z0-9_]+)%3E").expect("constant expression"));
 
 fn text_of<'i>(object: Value<'_, 'i>, key: &str) -> Option<&'i str> {
     object.get(key).and_then(Value::str)

@@ -77,9 +77,15 @@ impl Demo {
         let (screen, seen) = Screen::new(json, Severity::Medium, Some(bar.clone()));
         let producer =
             Production::start(&broker.bootstrap_servers(), settings, Arc::clone(&metrics), &stop, bar.clone())?;
-        let options =
-            RunOptions { stop, until: Until::CaughtUp, metrics: Arc::clone(&metrics), sinks: vec![Box::new(screen)] };
+        let options = RunOptions {
+            stop: Arc::clone(&stop),
+            until: Until::CaughtUp,
+            metrics: Arc::clone(&metrics),
+            sinks: vec![Box::new(screen)],
+        };
         let outcome = palisade::run::run(&config, &plan, options);
+        // Nothing reads any more, however the run ended: the producer must not wait for it.
+        stop.store(true, Ordering::Relaxed);
         let produced = producer.join()?;
         bar.finish_and_clear();
         let summary = outcome?;
@@ -103,14 +109,15 @@ impl Demo {
             anstream::println!("  {:<13} {count}", severity.name());
         }
         let lake = lake.display();
+        let program = std::env::args().next().unwrap_or_else(|| "palisade".into());
         anstream::println!("\nThe history is in {BOLD}{lake}{BOLD:#}. Two questions to ask it:\n");
         anstream::println!(
-            "  palisade sql --lake {lake} \"SELECT title, entity, count(*) AS n, min(first_seen) AS first FROM findings GROUP BY title, entity ORDER BY first\""
+            "  {program} sql --lake {lake} \"SELECT title, entity, count(*) AS n, min(first_seen) AS first FROM findings GROUP BY title, entity ORDER BY first\""
         );
         anstream::println!(
-            "  palisade sql --lake {lake} \"SELECT time, actor_user_name, src_endpoint_ip, api_operation, resource_type, namespace_name, resource_name FROM events WHERE resource_subresource = 'exec' ORDER BY time\""
+            "  {program} sql --lake {lake} \"SELECT time, actor_user_name, src_endpoint_ip, api_operation, resource_type, namespace_name, resource_name FROM events WHERE resource_subresource = 'exec' ORDER BY time\""
         );
-        anstream::println!("\n{DIM}or `palisade sql --lake {lake}` for a prompt{DIM:#}");
+        anstream::println!("\n{DIM}or `{program} sql --lake {lake}` for a prompt{DIM:#}");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -108,7 +108,7 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
     );
     let text = ask(url, &query, Layout::Ndjson)?;
     if text.trim().is_empty() {
-        return Err(Error::State(format!("no finding or group begins with {id}")));
+        return Err(Error::Usage(format!("no finding or group begins with {id}")));
     }
     if json {
         print!("{text}");
@@ -148,8 +148,8 @@ fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: Str
     let (finding_uid, group_uid) = match (findings.as_slice(), groups.as_slice()) {
         ([one], []) => (Some(one.clone()), None),
         ([], [one]) => (None, Some(one.clone())),
-        ([], []) => return Err(Error::State(format!("no finding or group begins with {id}"))),
-        _ => return Err(Error::State(format!("{id} is the beginning of several ids: give more of it"))),
+        ([], []) => return Err(Error::Usage(format!("no finding or group begins with {id}"))),
+        _ => return Err(Error::Usage(format!("{id} is the beginning of several ids: give more of it"))),
     };
     let what = finding_uid.clone().or_else(|| group_uid.clone()).unwrap_or_default();
     let at = i64::try_from(now_us()).unwrap_or(i64::MAX);
@@ -176,7 +176,7 @@ fn checked(id: &str) -> Result<&str> {
     if id.len() >= 4 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(id);
     }
-    Err(Error::State(format!("`{id}` is no id: at least four hex digits")))
+    Err(Error::Usage(format!("`{id}` is no id: at least four hex digits")))
 }
 
 #[allow(clippy::disallowed_methods)] // an analyst decides at a time on the wall clock

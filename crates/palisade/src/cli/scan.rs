@@ -95,6 +95,13 @@ impl Scan {
                 seen.total(),
                 seen.groups.len()
             );
+            for (reason, count) in &summary.reject_reasons {
+                anstream::println!("  rejected as {reason}: {count}");
+            }
+        }
+        // Each was logged when it was met.
+        if !summary.faults.is_empty() {
+            return Ok(ExitCode::FAILURE);
         }
         let reached = self.fail_on.is_some_and(|level| seen.worst().is_some_and(|worst| worst >= level.severity()));
         Ok(if reached { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
@@ -120,7 +127,8 @@ impl Scan {
                 text.push_str(&format!("mapping = {}\n", quoted(&mapping.display().to_string())));
             }
         }
-        let mut config = Config::parse("scan", &text, &std::env::vars().collect::<BTreeMap<_, _>>())?;
+        let place = self.config.as_ref().map_or_else(|| "scan".to_owned(), |path| path.display().to_string());
+        let mut config = Config::parse(&place, &text, &std::env::vars().collect::<BTreeMap<_, _>>())?;
         // Never the job of a configuration that is deployed somewhere: a scan would take its lake over.
         config.job = JOB.to_owned();
         config.lake.url = lake.to_owned();
@@ -142,11 +150,23 @@ impl Scan {
             return Ok(by_format);
         }
         if self.paths.iter().any(|path| path.as_os_str() == "-") {
-            return Err(Error::State("standard input can be read once only: say its --format".into()));
+            return Err(Error::Usage("standard input can be read once only: say its --format".into()));
         }
         for path in palisade::ingest::sniff::files(&self.paths) {
-            let format = palisade::ingest::sniff::format_of_file(&path);
-            by_format.entry(format.unwrap_or("k8s_audit").into()).or_default().push(path);
+            match palisade::ingest::sniff::format_of_file(&path) {
+                Some(format) => by_format.entry(format.into()).or_default().push(path),
+                None if self.paths.contains(&path) => {
+                    return Err(Error::Usage(format!(
+                        "{}: its format cannot be told from its first record: say its --format or --mapping",
+                        path.display()
+                    )));
+                }
+                // A folder may hold other things.
+                None => tracing::warn!("{}: left out: its format cannot be told", path.display()),
+            }
+        }
+        if by_format.is_empty() {
+            return Err(Error::Usage("no file with a known format: say the --format or --mapping".into()));
         }
         Ok(by_format)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, lines};
 
 /// Variables that override keys begin with this; `__` stands for the dot.
 const PREFIX: &str = "PALISADE__";
@@ -33,17 +33,18 @@ pub(super) fn fill_properties(
     config: &mut Config,
     variables: &BTreeMap<String, String>,
     place: &str,
+    text: &str,
 ) -> Result<(), ConfigError> {
-    let of_sources = config.sources.iter_mut().map(|s| &mut s.get_mut().properties);
-    let of_sinks = config.sinks.iter_mut().map(|s| &mut s.properties);
-    for properties in of_sources.chain(of_sinks) {
+    let of_sources = config.sources.iter_mut().enumerate().map(|(i, s)| (format!("source[{i}]"), &mut s.properties));
+    let of_sinks = config.sinks.iter_mut().enumerate().map(|(i, s)| (format!("sink[{i}]"), &mut s.properties));
+    for (owner, properties) in of_sources.chain(of_sinks) {
         for (key, value) in properties {
             let Some(name) = value.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}')) else { continue };
-            *value = variables.get(name).cloned().ok_or_else(|| ConfigError {
-                place: place.into(),
-                line: None,
-                key: format!("properties.{key}"),
-                why: format!("the environment variable {name} is not set"),
+            *value = variables.get(name).cloned().ok_or_else(|| {
+                let key = format!("{owner}.properties.{key}");
+                let line = lines::line_of_key(text, &key);
+                let why = format!("the environment variable {name} is not set");
+                ConfigError { place: place.into(), line, key, why }
             })?;
         }
     }

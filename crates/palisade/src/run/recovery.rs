@@ -181,7 +181,7 @@ pub(super) fn inputs(
     recovered: &Recovered,
     files: &FileSettings,
 ) -> Result<Vec<Input>> {
-    config.sources.iter().map(|source| input(config, plan, source.get_ref(), recovered, files)).collect()
+    config.sources.iter().map(|source| input(config, plan, source, recovered, files)).collect()
 }
 
 pub(super) fn input(
@@ -205,6 +205,10 @@ pub(super) fn input(
             Ok(Input::Files(FileSource::new(&source.name, &source.paths, &known, settings)?))
         }
         SourceKind::Kafka => kafka(config, source),
+        SourceKind::Channel => Err(Error::State(format!(
+            "source `{}` is handed over in process: the program that embeds the pipeline passes it to `run_with`",
+            source.name
+        ))),
     }
 }
 

@@ -181,7 +181,7 @@ impl World {
         let mut recovered = recovery::open(&config, options)?;
         let small = FileSettings { chunk_records_max: 61, ..FileSettings::default() };
         let (senders, alerts) = channel("alerts", &["app"]);
-        let files: Vec<_> = config.sources.iter().take(2).map(|s| s.get_ref()).collect();
+        let files: Vec<_> = config.sources.iter().take(2).collect();
         let mut inputs = Vec::new();
         for source in files {
             inputs.push(recovery::input(&config, &self.plan, source, &recovered, &small)?);
