@@ -95,6 +95,16 @@ impl LaneClock {
         false
     }
 
+    /// How far event time may stray.
+    pub fn tolerance(&self) -> Tolerance {
+        self.tolerance
+    }
+
+    /// The same clock under another tolerance: the configuration changed between two runs.
+    pub fn with_tolerance(self, tolerance: Tolerance) -> Self {
+        Self { tolerance, ..self }
+    }
+
     /// The lane promises no more on-time rows before this moment.
     pub fn watermark(&self) -> Option<Micros> {
         self.max.map(|max| max.saturating_sub(self.tolerance.lateness))

@@ -25,19 +25,22 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// Where each record lies in `bytes`, in lane order.
     pub records: Vec<RecordMeta>,
+    /// What is missing before these records, such as offsets that expired; the lane fills in the window.
+    pub facts: Vec<Coverage>,
 }
 
 impl Chunk {
     /// An empty chunk of a lane.
     pub fn new(lane: Arc<Lane>) -> Self {
-        Self { lane, bytes: Vec::new(), records: Vec::new() }
+        Self { lane, bytes: Vec::new(), records: Vec::new(), facts: Vec::new() }
     }
 
     /// Appends a record.
     pub fn push(&mut self, payload: &[u8], offset: i64, line: Option<i64>, time: Option<Micros>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(payload);
-        self.records.push(RecordMeta { start, end: self.bytes.len(), offset, line, time, cluster: None, again: false });
+        let end = self.bytes.len();
+        self.records.push(RecordMeta { start, end, offset, line, time, ..RecordMeta::default() });
     }
 
     /// The payload of a record.
@@ -47,7 +50,7 @@ impl Chunk {
 }
 
 /// One record of a [`Chunk`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RecordMeta {
     /// First byte in the chunk's buffer.
     pub start: usize,
@@ -59,6 +62,9 @@ pub struct RecordMeta {
     pub line: Option<i64>,
     /// Time that the carrier gave the record (Kafka timestamp).
     pub time: Option<Micros>,
+    /// The time is the broker's own, so that event times may be measured by it. A producer's clock may be as wrong as the
+    /// event's.
+    pub time_is_brokers: bool,
     /// Cluster named by a header of the record.
     pub cluster: Option<Arc<str>>,
     /// The record was delivered before and is here only as context (a CSV header on resuming): it is not counted and
@@ -128,6 +134,12 @@ pub trait Source: Send {
 
     /// Learns what has landed: next offsets by lane. For lag tools only; nothing is read back from it.
     fn landed(&mut self, lanes: &[(Arc<Lane>, i64)]);
+
+    /// Where a lane really begins that was started at no offset of its own, if the source knows: it is recorded with the
+    /// next cut, so that a later start does not skip what came meanwhile.
+    fn begins_at(&self, _lane: &Lane) -> Option<i64> {
+        None
+    }
 
     /// How many lanes of the source other instances hold: stateful stages need them all.
     ///

@@ -267,16 +267,8 @@ impl Decoder for Auditd {
             last = Some(meta);
         }
         for missing in self.serials.take_all() {
-            let none = Place::of(&RecordMeta {
-                start: 0,
-                end: 0,
-                offset: -1,
-                line: None,
-                time: None,
-                cluster: None,
-                again: false,
-            });
-            let meta = last.clone().unwrap_or_else(|| none.record());
+            let none = RecordMeta { offset: -1, ..RecordMeta::default() };
+            let meta = last.clone().unwrap_or(none);
             self.cover_missing(&missing, &meta, out);
         }
         Ok(())

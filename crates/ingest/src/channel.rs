@@ -62,8 +62,11 @@ struct Post {
     next: Option<i64>,
     landed: i64,
     hold: Hold,
+    /// It was told that nothing waits.
+    caught_up: bool,
     /// The sender is gone.
     ended: bool,
+    /// The end was told.
     told: bool,
     /// The source is gone, or has let go of the lane.
     closed: bool,
@@ -78,6 +81,7 @@ impl Post {
             next: None,
             landed: 0,
             hold: Hold::Release,
+            caught_up: false,
             ended: false,
             told: false,
             closed: false,
@@ -165,11 +169,13 @@ impl ChannelSource {
             }
             if !post.waiting.records.is_empty() {
                 self.turn = index + 1;
+                post.caught_up = false;
                 let empty = Chunk::new(Arc::clone(&post.lane));
                 return Some(Signal::Records(std::mem::replace(&mut post.waiting, empty)));
             }
-            if post.ended {
-                post.told = true;
+            post.told = post.ended;
+            if post.told || !post.caught_up {
+                post.caught_up = true;
                 return Some(Signal::CaughtUp(Arc::clone(&post.lane)));
             }
         }
@@ -268,6 +274,7 @@ mod tests {
         assert_eq!(sender.landed(), 7);
         source.landed(&[(lane, 9)]);
         assert_eq!(sender.wait_landed(8), Ok(()));
+        assert!(matches!(source.next(Duration::ZERO).unwrap(), Signal::CaughtUp(_)));
         assert!(matches!(source.next(Duration::ZERO).unwrap(), Signal::Nothing));
         drop(sender);
         assert!(matches!(source.next(Duration::ZERO).unwrap(), Signal::CaughtUp(_)));

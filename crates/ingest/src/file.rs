@@ -153,11 +153,21 @@ impl FileSource {
         Ok(Self { name: name.to_owned(), settings, lanes, by_key, joined: 0, turn: 0, facts, _spools: spools })
     }
 
+    /// All lanes, joined or not.
+    pub fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        self.lanes.iter().map(|lane| &lane.file.lane)
+    }
+
     /// The ledger's entry of a lane whose records before `next_record` have been read. Known at the ends of delivered
     /// chunks and at the place where the lane started, until a later place has landed.
     pub fn progress(&self, lane: &Lane, next_record: i64) -> Option<KnownFile> {
         let lane = &self.lanes[*self.by_key.get(&lane.key())?];
         let mark = lane.marks.get(next_record)?;
+        let prefix_hash = blake3::Hash::from(mark.prefix_hash).to_hex().to_string();
+        let (far_bytes, far_hash) = match &lane.file.known {
+            Some(known) if known.far_bytes > mark.bytes => (known.far_bytes, known.far_hash.clone()),
+            _ => (mark.bytes, prefix_hash.clone()),
+        };
         Some(KnownFile {
             source: self.name.clone(),
             fingerprint: lane.file.lane.fingerprint.clone().unwrap_or_default(),
@@ -165,8 +175,10 @@ impl FileSource {
             path: lane.file.lane.origin.clone(),
             records: next_record,
             bytes: mark.bytes,
-            prefix_hash: blake3::Hash::from(mark.prefix_hash).to_hex().to_string(),
+            prefix_hash,
             compression: lane.file.compression,
+            far_bytes,
+            far_hash,
         })
     }
 

@@ -24,7 +24,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
@@ -80,6 +80,8 @@ struct OpenLane {
     held: bool,
     /// Where the next record is expected: what an expired offset is measured from.
     next_offset: Option<i64>,
+    /// To be told with the next record.
+    facts: Vec<Coverage>,
 }
 
 /// Remembers rebalances until the caller has dealt with them.
@@ -237,6 +239,8 @@ impl KafkaSource {
     fn deliver(&mut self, key: &(String, i32), chunk: Chunk) {
         if let (Some(open), Some(last)) = (self.lanes.get_mut(key), chunk.records.last()) {
             open.next_offset = Some(last.offset + 1);
+            let mut chunk = chunk;
+            chunk.facts.append(&mut open.facts);
             self.ready.push_back(Signal::Records(chunk));
         }
     }
@@ -287,15 +291,27 @@ impl KafkaSource {
         if expected > high {
             return Err(self.error(recreated(&key.0, key.1, expected, high), false));
         }
-        self.ready.push_back(Signal::Fact(gap(&open.lane, expected, low)));
         let lane = Arc::clone(&open.lane);
-        self.begin(&[(lane, Some(low))])
+        if expected < low {
+            self.note_gap(&lane, expected, low);
+        }
+        // The log may also have been cut behind us and have grown again: what was read is not read a second time.
+        self.begin(&[(lane, Some(expected.max(low)))])
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), SourceError> {
         self.consumer
             .fetch_watermarks(topic, partition, METADATA_TIMEOUT)
             .map_err(|e| self.error(format!("asking for the offsets of {topic}[{partition}]: {e}"), true))
+    }
+
+    /// Tells of records that expired unread: at once in the log, and with the next record as a fact of its lane.
+    fn note_gap(&mut self, lane: &Arc<Lane>, expected: i64, low: i64) {
+        let gap = gap(lane, expected, low);
+        tracing::error!(lane = %lane, count = gap.count, "{}", gap.detail);
+        if let Some(open) = lane.partition.and_then(|p| self.lanes.get_mut(&(lane.origin.clone(), p))) {
+            open.facts.push(gap);
+        }
     }
 
     fn begin(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError> {
@@ -329,8 +345,10 @@ impl KafkaSource {
         assigned.map_err(|e| self.error(format!("taking over partitions: {e}"), true))?;
         for (lane, next) in lanes {
             let Some(partition) = lane.partition else { continue };
-            let open = OpenLane { lane: Arc::clone(lane), queue: None, held: false, next_offset: *next };
-            self.lanes.insert((lane.origin.clone(), partition), open);
+            let key = (lane.origin.clone(), partition);
+            let facts = self.lanes.remove(&key).map(|open| open.facts).unwrap_or_default();
+            let open = OpenLane { lane: Arc::clone(lane), queue: None, held: false, next_offset: *next, facts };
+            self.lanes.insert(key, open);
         }
         // `assign` undoes earlier splits, so all queues are split anew.
         for ((topic, partition), open) in &mut self.lanes {
@@ -399,27 +417,26 @@ impl Source for KafkaSource {
     }
 
     fn start(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError> {
+        let (mut positioned, mut gaps) = (Vec::with_capacity(lanes.len()), Vec::new());
         for (lane, next) in lanes {
-            let (Some(partition), Some(next)) = (lane.partition, next) else { continue };
+            let Some(partition) = lane.partition else { continue };
             let (low, high) = self.watermarks(&lane.origin, partition)?;
-            if *next > high {
-                return Err(self.error(recreated(&lane.origin, partition, *next, high), false));
+            if let Some(next) = next.filter(|next| *next > high) {
+                return Err(self.error(recreated(&lane.origin, partition, next, high), false));
             }
-            if *next < low {
-                self.ready.push_back(Signal::Fact(gap(lane, *next, low)));
-            }
+            let begin = match (next, self.settings.begin) {
+                (Some(next), _) => low.max(*next),
+                (None, Begin::Earliest) => low,
+                (None, Begin::Latest) => high,
+            };
+            positioned.push((Arc::clone(lane), Some(begin)));
+            gaps.extend(next.filter(|next| *next < low).map(|next| (Arc::clone(lane), next, low)));
         }
-        let positioned: Vec<_> = lanes
-            .iter()
-            .map(|(lane, next)| {
-                let low = match (lane.partition, next) {
-                    (Some(partition), Some(next)) => Some(self.watermarks(&lane.origin, partition)?.0.max(*next)),
-                    _ => None,
-                };
-                Ok((Arc::clone(lane), low))
-            })
-            .collect::<Result<_, SourceError>>()?;
-        self.begin(&positioned)
+        self.begin(&positioned)?;
+        for (lane, next, low) in gaps {
+            self.note_gap(&lane, next, low);
+        }
+        Ok(())
     }
 
     fn release(&mut self, lanes: &[Arc<Lane>]) -> Result<(), SourceError> {
@@ -457,14 +474,26 @@ impl Source for KafkaSource {
         }
     }
 
+    fn begins_at(&self, lane: &Lane) -> Option<i64> {
+        self.lanes.get(&(lane.origin.clone(), lane.partition?))?.next_offset
+    }
+
     fn missing_lanes(&self) -> Result<usize, SourceError> {
         self.count_missing()
     }
 }
 
 fn push(chunk: &mut Chunk, message: &BorrowedMessage<'_>, cluster_header: Option<&str>) {
-    let time: Option<Micros> = message.timestamp().to_millis().filter(|ms| *ms >= 0).map(|ms| ms * 1000);
+    let (time, is_brokers) = match message.timestamp() {
+        Timestamp::NotAvailable => (None, false),
+        Timestamp::CreateTime(ms) => (Some(ms), false),
+        Timestamp::LogAppendTime(ms) => (Some(ms), true),
+    };
+    let time: Option<Micros> = time.filter(|ms| *ms > 0).and_then(|ms| ms.checked_mul(1000));
     chunk.push(message.payload().unwrap_or_default(), message.offset(), None, time);
+    if let Some(record) = chunk.records.last_mut() {
+        record.time_is_brokers = is_brokers;
+    }
     if let (Some(name), Some(headers)) = (cluster_header, message.headers()) {
         let named = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
         if let (Some(value), Some(record)) = (named, chunk.records.last_mut()) {
@@ -476,9 +505,10 @@ fn push(chunk: &mut Chunk, message: &BorrowedMessage<'_>, cluster_header: Option
 fn gap(lane: &Arc<Lane>, expected: i64, low: i64) -> Coverage {
     Coverage {
         lane: Arc::clone(lane),
-        offset: -1,
+        offset: low,
         cluster: String::new(),
         kind: CoverageKind::Gap,
+        // The lane that takes the fact in knows between which events the gap lies.
         window_start: 0,
         window_end: 0,
         count: low - expected,

@@ -34,6 +34,10 @@ pub struct KnownFile {
     pub prefix_hash: String,
     /// `none`, `gzip`, `zstd` …
     pub compression: String,
+    /// Bytes that were ever read, uncompressed: more than `bytes` where a crash left tables ahead of the ledger.
+    pub far_bytes: i64,
+    /// Hash of those bytes.
+    pub far_hash: String,
 }
 
 /// Files of a job as rows of the sources table.
@@ -58,6 +62,8 @@ pub fn sources_batch(job: &str, files: &[KnownFile]) -> Result<RecordBatch> {
         long(|f| f.bytes),
         text(|f| &f.prefix_hash),
         text(|f| &f.compression),
+        long(|f| f.far_bytes),
+        text(|f| &f.far_hash),
     ];
     Ok(RecordBatch::try_new(Table::Sources.schema(), columns)?)
 }
@@ -98,7 +104,7 @@ fn files_of(batch: &RecordBatch, job: &str) -> Result<Vec<KnownFile>> {
     let text = |column: usize| cast(columns.column(column), &DataType::Utf8);
     let long = |column: usize| columns.column(column).as_primitive::<Int64Type>();
     let (jobs, source, fingerprint) = (text(0)?, text(2)?, text(3)?);
-    let (path, prefix, compression) = (text(5)?, text(8)?, text(9)?);
+    let (path, prefix, compression, far_hash) = (text(5)?, text(8)?, text(9)?, text(11)?);
     let text_at = |array: &ArrayRef, row: usize| array.as_string::<i32>().value(row).to_owned();
     Ok((0..columns.num_rows())
         .filter(|row| jobs.as_string::<i32>().value(*row) == job)
@@ -112,6 +118,8 @@ fn files_of(batch: &RecordBatch, job: &str) -> Result<Vec<KnownFile>> {
             bytes: long(7).value(row),
             prefix_hash: text_at(&prefix, row),
             compression: text_at(&compression, row),
+            far_bytes: long(10).value(row),
+            far_hash: text_at(&far_hash, row),
         })
         .collect())
 }

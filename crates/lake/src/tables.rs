@@ -187,6 +187,8 @@ fn sources_schema() -> SchemaRef {
         Field::new("bytes", DataType::Int64, false),
         Field::new("prefix_hash", DataType::Utf8, false),
         Field::new("compression", DataType::Utf8, false),
+        Field::new("far_bytes", DataType::Int64, false),
+        Field::new("far_hash", DataType::Utf8, false),
     ]))
 }
 

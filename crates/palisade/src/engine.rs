@@ -155,9 +155,13 @@ impl Engine {
     pub fn rejoin(&mut self, work: LaneWork, state: &[u8], strict: Restore) -> Result<()> {
         let key = lane_key(work.lane());
         self.join(work);
-        let detectors = &self.detectors;
+        let (detectors, frontier) = (&self.detectors, self.frontier);
         if let Some(seat) = self.seats.get_mut(&key) {
             seat.restore(state, detectors, strict)?;
+            // Panes that closed without this lane stay closed: judged twice, they would be found twice.
+            if let (Some(work), Some(frontier)) = (&mut seat.work, frontier) {
+                work.drop_panes_until(frontier)?;
+            }
         }
         Ok(())
     }
@@ -180,6 +184,11 @@ impl Engine {
         seat.losses.extend(output.losses.iter().cloned());
         seat.newest_pane_end = seat.newest_pane_end.max(output.newest_pane_end);
         seat.work = Some(work);
+    }
+
+    /// Whether a lane is away at work.
+    pub fn is_out(&self, key: &str) -> bool {
+        self.seats.get(key).is_some_and(|seat| seat.work.is_none())
     }
 
     /// Whether every lane is at home.
@@ -222,6 +231,21 @@ impl Engine {
         if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.attendance == Attendance::Active) {
             seat.attendance = Attendance::Idle;
             self.decide(DecisionKind::Idle, key.to_owned());
+        }
+    }
+
+    /// Whether a lane was read to its end for good.
+    pub fn has_ended(&self, key: &str) -> bool {
+        self.seats.get(key).is_some_and(|seat| seat.attendance == Attendance::Ended)
+    }
+
+    /// Says where a lane begins that has read nothing, so that the next cut records it.
+    pub fn begin_at(&mut self, key: &str, offset: i64) {
+        if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.next_offset.is_none()) {
+            seat.next_offset = Some(offset);
+            if let Some(work) = &mut seat.work {
+                work.begin_at(offset);
+            }
         }
     }
 
@@ -326,7 +350,8 @@ impl Engine {
 
     /// Takes the decisions made since the last call, stamped with a cut and the vector that they were made at.
     pub fn take_decisions(&mut self, job: &str, cut: i64, fingerprint: &str) -> Vec<Decision> {
-        let lanes = serde_json::to_string(&self.vector()).unwrap_or_else(|_| "{}".into());
+        // Only a decision that is repeated needs to know where all lanes stood: the vector of many lanes is long.
+        let vector = if self.must_cut { serde_json::to_string(&self.vector()).unwrap_or_default() } else { String::new() };
         let taken = std::mem::take(&mut self.decisions);
         self.must_cut = false;
         taken
@@ -338,7 +363,7 @@ impl Engine {
                 index: i32::try_from(index).unwrap_or(i32::MAX),
                 kind,
                 pane_end,
-                lanes: lanes.clone(),
+                lanes: if kind.is_binding() { vector.clone() } else { String::new() },
                 fingerprint: fingerprint.to_owned(),
                 detail,
             })
@@ -371,7 +396,7 @@ impl Engine {
         let mut found = Vec::new();
         while let Some(pane) = self.oldest_pane_ending_by(moment) {
             self.close(pane, &mut found)?;
-            self.frontier = Some(pane.end);
+            self.frontier = self.frontier.max(Some(pane.end));
         }
         let aligned = moment.div_euclid(self.settings.pane_length) * self.settings.pane_length;
         self.frontier = Some(self.frontier.map_or(aligned, |frontier| frontier.max(aligned)));

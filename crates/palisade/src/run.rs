@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use palisade_events::facts::{Coverage, DecisionKind};
 use palisade_events::seam::{Hold, Signal, Source};
+use palisade_events::time::Micros;
 use palisade_events::{Chunk, EventBatch, Finding, Lane, Reject, Sink, col};
 use palisade_ingest::file::{FileSettings, FileSource};
 use palisade_lake::{LakeOptions, Table};
@@ -40,6 +41,12 @@ mod writer;
 const BACKLOG_MAX: usize = 3;
 /// Batches that may wait for the encoder's queue.
 const UNENCODED_MAX: usize = 64;
+/// Bytes of batches, rejects and findings that make a cut due, and that may wait while another one lands.
+const PENDING_BYTES: usize = 512 << 20;
+/// A finding in memory, roughly, once for the table and once for sinks.
+const FINDING_BYTES: usize = 4096;
+/// How long panes stay open for lanes that are expected after a start or a rebalance.
+const EXPECT_MAX: Duration = Duration::from_secs(60);
 /// How often panes are looked at while lanes are busy: closing needs a barrier, which costs a moment of idleness.
 const CLOSE_EVERY: Duration = Duration::from_millis(200);
 /// Longest single wait of the loop.
@@ -56,6 +63,13 @@ pub enum Input {
 }
 
 impl Input {
+    fn name(&self) -> &str {
+        match self {
+            Input::Files(source) => source.name(),
+            Input::Stream(source) => source.name(),
+        }
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         match self {
             Input::Files(source) => source,
@@ -149,6 +163,8 @@ struct Post {
     backlog: VecDeque<Chunk>,
     held: bool,
     caught_up_since: Option<Instant>,
+    /// The lane's watermark, and since when it has stood there: records that make no event do not move it.
+    progress: (Option<Micros>, Instant),
     /// The lane is read to its end for good, and what it held is still to be closed.
     finishing: bool,
 }
@@ -189,6 +205,13 @@ struct Run<'p> {
     last_close: Instant,
     last_served: Instant,
     leaving: Vec<(usize, Vec<Arc<Lane>>)>,
+    /// By input: whether it has shown lanes.
+    joined: Vec<bool>,
+    /// Since when lanes are expected that are not here.
+    expecting_since: Instant,
+    gave_up_waiting: bool,
+    /// Lanes that other members of each input's group hold.
+    missing: Vec<usize>,
     summary: Summary,
 }
 
@@ -196,9 +219,13 @@ struct Run<'p> {
 #[derive(Default)]
 struct Pending {
     rows: usize,
+    /// Memory of all of it, roughly.
+    bytes: usize,
     records: u64,
     rejects: Vec<Reject>,
     coverage: Vec<Coverage>,
+    /// Lanes whose end made something, with the offset it lies at.
+    ends: BTreeMap<LaneKey, i64>,
     /// New to the table.
     findings: Vec<Finding>,
     /// For sinks: also those that landed before a crash.
@@ -221,12 +248,7 @@ impl<'p> Run<'p> {
         };
         // A first run has nothing to restore.
         if recovered.fingerprint.is_some() {
-            match engine.restore(recovered.frontier, &recovered.pieces) {
-                Err(error) if restore == Restore::WhatFits => {
-                    tracing::warn!(%error, "the configuration has changed: a detector starts anew");
-                }
-                outcome => outcome?,
-            }
+            engine.restore(recovered.frontier, &recovered.pieces, restore)?;
         }
         engine.note(DecisionKind::Start, format!("configuration {}", plan.fingerprint()));
         let workers = match config.pipeline.workers {
@@ -259,6 +281,10 @@ impl<'p> Run<'p> {
             last_close: now,
             last_served: now,
             leaving: Vec::new(),
+            joined: vec![false; inputs.len()],
+            expecting_since: now,
+            gave_up_waiting: false,
+            missing: vec![0; inputs.len()],
             summary: Summary::default(),
             stop: options.stop,
             until: options.until,
@@ -303,7 +329,7 @@ impl<'p> Run<'p> {
             self.note_landed(WAIT)?;
         } else {
             for index in 0..self.inputs.len() {
-                if !self.ended[index] {
+                if !self.ended[index] && !self.is_stopping() {
                     let signal = self.inputs[index].source().next(WAIT)?;
                     self.on_signal(index, signal)?;
                     return Ok(());
@@ -320,6 +346,10 @@ impl<'p> Run<'p> {
         let mut wait = wait;
         while let Some(home) = self.pool.receive(wait)? {
             let output = home.output?;
+            let watermark = home.work.watermark();
+            if let Some(post) = self.posts.get_mut(&output.key).filter(|post| post.progress.0 != watermark) {
+                post.progress = (watermark, clock::now());
+            }
             self.engine.merge(home.work, &output);
             self.take_output(output)?;
             any = true;
@@ -341,25 +371,43 @@ impl<'p> Run<'p> {
         }
         let key_of = |lane: &Lane| lane_key(lane);
         let landed = &self.landed;
-        let new = |table: Table, lane: &Lane, offset: i64| offset < 0 || offset >= landed.offset(table, &key_of(lane));
+        // What a lane's end made lies at records that landed long ago: it has a mark of its own.
+        let ends_at = output.ends_at;
+        let has_end = |table: Table| ends_at.is_some_and(|end| landed.end(table, &output.key) >= end);
+        let from = |table: Table, key: &str| match ends_at {
+            Some(_) if has_end(table) => i64::MAX,
+            Some(_) => i64::MIN,
+            None => landed.offset(table, key),
+        };
+        let new = |table: Table, lane: &Lane, offset: i64| {
+            (offset < 0 && ends_at.is_none()) || offset >= from(table, &key_of(lane))
+        };
+        self.pending.bytes += output.rejects.iter().map(|reject| reject.raw.len() + 256).sum::<usize>();
+        self.pending.bytes += output.findings.len() * FINDING_BYTES;
+        if let Some(end) = ends_at.filter(|_| !output.is_empty()) {
+            self.pending.ends.insert(output.key.clone(), end);
+        }
         self.pending.rejects.extend(output.rejects.into_iter().filter(|r| new(Table::Rejects, &r.lane, r.offset)));
         self.pending.coverage.extend(output.coverage.into_iter().filter(|c| new(Table::Coverage, &c.lane, c.offset)));
-        let findings_from = landed.offset(Table::Findings, &output.key);
+        let findings_from = from(Table::Findings, &output.key);
         for (offset, finding) in output.findings {
             if offset >= findings_from {
                 self.pending.findings.push(finding.clone());
             }
             self.pending.deliveries.push(finding);
         }
-        let from = landed.offset(Table::Events, &output.key);
+        let from = from(Table::Events, &output.key);
         let events = output.events;
-        let skip = if events.rows() == 0 {
+        let skip = if events.rows() == 0 || from == i64::MIN {
             0
+        } else if from == i64::MAX {
+            events.rows()
         } else {
             events.long(col::OFFSET).values().partition_point(|offset| *offset < from)
         };
         let fresh = if skip == 0 { events } else { events.slice(skip, events.rows() - skip) };
         if fresh.rows() > 0 {
+            self.pending.bytes += fresh.columns().get_array_memory_size();
             self.pending.rows += fresh.rows();
             self.unencoded.push_back(fresh);
         }
@@ -381,8 +429,10 @@ impl<'p> Run<'p> {
         Ok(any)
     }
 
+    /// Whether lanes must wait: for the encoder, or for a cut that lands slowly while enough waits for the next one.
     fn is_behind(&self) -> bool {
-        self.unencoded.len() >= UNENCODED_MAX
+        let next_is_full = self.pending.rows >= self.config.lake.commit_rows_max || self.pending.bytes >= PENDING_BYTES;
+        self.unencoded.len() >= UNENCODED_MAX || (self.cut_in_flight.is_some() && next_is_full)
     }
 
     /// Asks every source once for what it has ready, and holds back the lanes that have enough.
@@ -428,11 +478,11 @@ impl<'p> Run<'p> {
             Signal::CaughtUp(lane) => {
                 let ends = matches!(self.inputs[index], Input::Files(_));
                 let key = lane_key(&lane);
-                let asleep = self.engine.is_asleep(&key);
+                let ended = self.engine.has_ended(&key);
                 if let Some(post) = self.posts.get_mut(&key) {
                     post.caught_up_since.get_or_insert_with(clock::now);
                     // A file that had ended in an earlier run, and has not grown, has nothing left to close.
-                    post.finishing |= ends && !(asleep && post.backlog.is_empty());
+                    post.finishing |= ends && !(ended && post.backlog.is_empty());
                 }
             }
             Signal::Joined(lanes) => self.join(index, &lanes)?,
@@ -448,7 +498,7 @@ impl<'p> Run<'p> {
             Signal::Finished => {
                 self.ended[index] = true;
                 let engine = &self.engine;
-                let open = self.posts.iter_mut().filter(|(key, post)| post.input == index && !engine.is_asleep(key));
+                let open = self.posts.iter_mut().filter(|(key, post)| post.input == index && !engine.has_ended(key));
                 open.for_each(|(_, post)| post.finishing = true);
             }
             Signal::Nothing => {}
@@ -480,18 +530,26 @@ impl<'p> Run<'p> {
                 backlog: VecDeque::new(),
                 held: false,
                 caught_up_since: None,
+                progress: (None, clock::now()),
                 finishing: false,
             };
             self.posts.insert(key, post);
         }
         let source = self.inputs[index].source();
         source.start(&starts)?;
-        let missing = source.missing_lanes()?;
-        self.note_assignment(missing);
+        for (lane, _) in &starts {
+            if let Some(offset) = source.begins_at(lane) {
+                self.engine.begin_at(&lane_key(lane), offset);
+            }
+        }
+        self.joined[index] = true;
+        self.missing[index] = source.missing_lanes()?;
+        self.note_assignment();
         Ok(())
     }
 
-    fn note_assignment(&mut self, missing: usize) {
+    fn note_assignment(&mut self) {
+        let missing: usize = self.missing.iter().sum();
         self.metrics.lanes.set(i64::try_from(self.posts.len()).unwrap_or(i64::MAX));
         self.metrics.lanes_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
         self.metrics.set_health(|health| {
@@ -516,10 +574,13 @@ impl<'p> Run<'p> {
         let mut any = false;
         let keys: Vec<LaneKey> = self.posts.keys().cloned().collect();
         for key in keys {
-            if !self.pool.has_room() || !self.engine.may_work(&key) {
+            let may_work = self.engine.may_work(&key);
+            let Some(post) = self.posts.get_mut(&key) else { continue };
+            // What a lane's end closes is due however far ahead the lane is, and asleep or not.
+            let ends = post.finishing && post.backlog.is_empty() && !self.engine.is_out(&key);
+            if !self.pool.has_room() || !(may_work || ends) {
                 continue;
             }
-            let Some(post) = self.posts.get_mut(&key) else { continue };
             let task = match post.backlog.pop_front() {
                 Some(chunk) => {
                     let (now, later) = split_for_replay(self.replay.as_ref(), &key, chunk);
@@ -556,14 +617,20 @@ impl<'p> Run<'p> {
             return true;
         }
         let close_due = self.last_close.elapsed() >= CLOSE_EVERY;
-        close_due || self.cut_is_due() || self.sleeper_with_work().is_some()
+        // Lanes that wait for a repeated decision must not keep the others from getting there.
+        let wakes = self.replay.is_none() && self.sleeper_with_work().is_some();
+        close_due || self.cut_is_due() || wakes
     }
 
     fn cut_is_due(&self) -> bool {
         let anything = self.pending.records > 0 || self.pending.rows > 0 || !self.pending.coverage.is_empty();
         let due = self.last_cut.elapsed() >= clock::secs(self.config.lake.commit_interval_secs);
         self.cut_in_flight.is_none()
-            && (self.engine.must_cut() || (anything && (due || self.pending.rows >= self.config.lake.commit_rows_max)))
+            && (self.engine.must_cut()
+                || (anything
+                    && (due
+                        || self.pending.rows >= self.config.lake.commit_rows_max
+                        || self.pending.bytes >= PENDING_BYTES)))
     }
 
     /// A lane that was declared silent but has something to read.
@@ -599,7 +666,29 @@ impl<'p> Run<'p> {
             || self.engine.must_cut()
     }
 
+    /// Whether every lane is here that a pane may need: each source has shown its lanes, and those that an earlier run
+    /// had read are back. Bounded in time, since another instance may hold them.
+    fn is_complete(&mut self) -> bool {
+        let missing = |(index, input): (usize, &Input)| {
+            let parked = |key: &LaneKey| key.split_once('/').is_some_and(|(source, _)| source == input.name());
+            let away = matches!(input, Input::Stream(_)) && self.parked.keys().any(parked);
+            !self.ended[index] && (!self.joined[index] || away)
+        };
+        if !self.inputs.iter().enumerate().any(missing) {
+            return true;
+        }
+        let waited = self.expecting_since.elapsed() >= EXPECT_MAX;
+        if waited && !self.gave_up_waiting {
+            self.gave_up_waiting = true;
+            tracing::warn!("lanes that were read before are not back: panes close without them");
+        }
+        waited
+    }
+
     fn close_panes(&mut self) -> Result<()> {
+        if !self.is_complete() {
+            return Ok(());
+        }
         let found = self.engine.close_ready()?;
         self.take_pane_findings(found);
         self.metrics.held.set(i64::try_from(self.engine.held()).unwrap_or(i64::MAX));
@@ -641,13 +730,18 @@ impl<'p> Run<'p> {
             self.repeated = true;
             return Ok(());
         }
-        if let Some(key) = self.sleeper_with_work() {
+        let mut woken = false;
+        while let Some(key) = self.sleeper_with_work() {
             self.engine.wake(&key);
+            woken = true;
+        }
+        if woken || !self.is_complete() {
             return Ok(());
         }
         let idle = clock::secs(self.config.pipeline.idle_secs);
         let silent = |post: &Post| {
-            post.backlog.is_empty() && !post.held && post.caught_up_since.is_some_and(|since| since.elapsed() >= idle)
+            let still = |since: Instant| since.elapsed() >= idle || post.progress.1.elapsed() >= idle;
+            post.backlog.is_empty() && !post.held && !post.finishing && post.caught_up_since.is_some_and(still)
         };
         let keys: Vec<LaneKey> = self.posts.iter().filter(|(_, p)| silent(p)).map(|(k, _)| k.clone()).collect();
         for key in keys {
@@ -668,23 +762,36 @@ impl<'p> Run<'p> {
             Input::Files(_) => !post.finishing && (self.engine.is_asleep(key) || !post.backlog.is_empty()),
             Input::Stream(_) => true,
         };
-        replay.is_reached(&self.engine.vector()) && self.posts.iter().all(settled)
+        let vector = self.engine.vector();
+        replay.lanes().all(|(key, limit)| self.has_arrived(&vector, key, limit)) && self.posts.iter().all(settled)
+    }
+
+    /// Whether a lane has read everything before a recorded decision: it stands there, or what comes next lies beyond,
+    /// because records between have expired or were compacted away.
+    fn has_arrived(&self, vector: &BTreeMap<LaneKey, i64>, key: &LaneKey, limit: i64) -> bool {
+        let next = || self.posts.get(key)?.backlog.front()?.records.iter().find(|record| !record.again);
+        vector.get(key).is_some_and(|next| *next >= limit) || next().is_some_and(|record| record.offset >= limit)
     }
 
     /// Whether a lane that must be read up to a recorded decision has nothing more to give before it.
     fn is_stuck(&self, replay: &Replay) -> bool {
         let vector = self.engine.vector();
-        let lacks = |key: &LaneKey, limit: i64| vector.get(key).copied().unwrap_or(0) < limit;
+        let lacks = |key: &LaneKey, limit: i64| !self.has_arrived(&vector, key, limit);
         let gives = |key: &LaneKey| {
             self.posts.get(key).is_some_and(|post| !post.backlog.is_empty() || post.caught_up_since.is_none())
         };
-        let all_joined =
-            self.inputs.iter().zip(&self.ended).all(|(input, ended)| *ended || matches!(input, Input::Stream(_)));
         let missing =
             replay.lanes().any(|(key, limit)| lacks(key, limit) && !gives(key) && self.posts.contains_key(key));
-        let gone = all_joined && replay.lanes().any(|(key, limit)| lacks(key, limit) && !self.posts.contains_key(key));
-        let has_streams = self.inputs.iter().any(|input| matches!(input, Input::Stream(_)));
-        missing || (gone && !has_streams)
+        let gone = |key: &LaneKey| {
+            let of = |input: &Input| key.strip_prefix(input.name()).is_some_and(|rest| rest.starts_with('/'));
+            match self.inputs.iter().find(|input| of(input)) {
+                None => true,
+                // A file source knows all its files from the beginning.
+                Some(Input::Files(source)) => !source.lanes().any(|lane| lane_key(lane) == *key),
+                Some(Input::Stream(_)) => self.expecting_since.elapsed() >= EXPECT_MAX,
+            }
+        };
+        missing || replay.lanes().any(|(key, limit)| lacks(key, limit) && !self.posts.contains_key(key) && gone(key))
     }
 
     /// Begins a cut: all lanes are home, and what they stand at becomes durable together.
@@ -721,6 +828,7 @@ impl<'p> Run<'p> {
             coverage: pending.coverage,
             findings: pending.findings,
             frontier: state.frontier,
+            ends: pending.ends,
             offsets: BTreeMap::new(),
             lanes: BTreeMap::new(),
             pieces,
@@ -807,8 +915,9 @@ impl<'p> Run<'p> {
                 tracing::info!(lane = %lane, "lane released");
             }
             self.inputs[index].source().release(&lanes)?;
-            let missing = self.inputs[index].source().missing_lanes().unwrap_or(0);
-            self.note_assignment(missing);
+            self.missing[index] = self.inputs[index].source().missing_lanes().unwrap_or(0);
+            (self.expecting_since, self.gave_up_waiting) = (clock::now(), false);
+            self.note_assignment();
         }
         Ok(())
     }

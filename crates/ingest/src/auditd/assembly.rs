@@ -66,19 +66,22 @@ pub(super) struct Place {
     offset: i64,
     line: Option<i64>,
     time: Option<Micros>,
+    time_is_brokers: bool,
     cluster: Option<Box<str>>,
 }
 
 impl Place {
     pub(super) fn of(record: &RecordMeta) -> Self {
         let cluster = record.cluster.as_deref().map(Into::into);
-        Self { offset: record.offset, line: record.line, time: record.time, cluster }
+        let (offset, line, time) = (record.offset, record.line, record.time);
+        Self { offset, line, time, time_is_brokers: record.time_is_brokers, cluster }
     }
 
     pub(super) fn record(&self) -> RecordMeta {
         let cluster = self.cluster.as_deref().map(Arc::from);
         let (offset, line, time) = (self.offset, self.line, self.time);
-        RecordMeta { start: 0, end: 0, offset, line, time, cluster, again: false }
+        let time_is_brokers = self.time_is_brokers;
+        RecordMeta { offset, line, time, time_is_brokers, cluster, ..RecordMeta::default() }
     }
 }
 

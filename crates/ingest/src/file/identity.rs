@@ -182,9 +182,9 @@ fn recognise(source: &str, content: &Distinct, known: &[KnownFile], found: &[Ide
         .map(|f| f.lane.generation)
         .collect();
     let mut free: Vec<&KnownFile> = mine.iter().copied().filter(|k| !here.contains(&k.generation)).collect();
-    free.sort_by_key(|k| (std::cmp::Reverse(k.bytes), k.generation));
+    free.sort_by_key(|k| (std::cmp::Reverse(k.far_bytes), k.generation));
     let fits = free.into_iter().find(|k| {
-        prefix_hash(&content.candidate.path, k.bytes).ok().flatten().is_some_and(|hash| hash == k.prefix_hash)
+        prefix_hash(&content.candidate.path, k.far_bytes).ok().flatten().is_some_and(|hash| hash == k.far_hash)
     });
     let generation = match fits {
         Some(file) => file.generation,

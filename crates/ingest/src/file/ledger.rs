@@ -29,6 +29,10 @@ pub struct KnownFile {
     pub prefix_hash: String,
     /// How the file was packed when it was last seen.
     pub compression: Compression,
+    /// Bytes that were ever read of it: more than `bytes` where a run is repeated. They make its identity.
+    pub far_bytes: u64,
+    /// blake3 hash of the first `far_bytes` bytes.
+    pub far_hash: String,
 }
 
 /// A place in a file between two records.

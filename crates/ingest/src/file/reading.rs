@@ -142,7 +142,7 @@ impl Reading {
             }
             let line = Some(self.lines.lines());
             let offset = self.next_record;
-            chunk.records.push(RecordMeta { start, end, offset, line, time: None, cluster: None, again: false });
+            chunk.records.push(RecordMeta { start, end, offset, line, ..RecordMeta::default() });
             self.next_record += 1;
         }
         Reached::Bound

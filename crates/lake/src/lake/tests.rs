@@ -316,6 +316,8 @@ async fn the_ledger_gives_each_file_as_of_a_cut_and_what_came_after_it() {
         bytes: records * 100,
         prefix_hash: format!("h{records}"),
         compression: "none".into(),
+        far_bytes: records * 100,
+        far_hash: format!("h{records}"),
     };
     let cuts = [
         (1, vec![file(1, 10, 0), file(1, 3, 1)]),

@@ -1,6 +1,6 @@
 //! One lane at work: decode, match rules, fold. Moves between threads; touches nothing but itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use arrow::array::{Array, BooleanArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
 use palisade_events::time::Micros;
 use palisade_events::{
-    Chunk, Coverage, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes, Reject, col,
+    Chunk, Coverage, CoverageKind, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes, Reject, col,
+    seam::PaneCoverage,
 };
 use palisade_ingest::{Counts, Decoded, Decoder};
 use palisade_rules::Engine as RuleEngine;
@@ -49,8 +50,31 @@ pub struct LaneWork {
     /// Rows of panes that end by then are in no pane any more.
     floor: Option<Micros>,
     next_offset: Option<i64>,
+    /// Gaps before records that have made no event yet.
+    gaps: Vec<OpenGap>,
+    /// The newest losses that the lane told of.
+    recent_losses: VecDeque<RecentLoss>,
     totals: Counts,
     behind_frontier: u64,
+}
+
+/// Losses that findings of single events are held against.
+const RECENT_LOSSES_MAX: usize = 64;
+
+/// Something is missing since this moment; until when, the next event tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OpenGap {
+    since: Option<Micros>,
+    count: i64,
+    detail: String,
+}
+
+/// A loss, and the record that told of it: events before that record do not know of it, in whatever batches they came.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct RecentLoss {
+    offset: i64,
+    window_start: Micros,
+    window_end: Micros,
 }
 
 /// Findings with the offset of the record that completed their event.
@@ -75,6 +99,15 @@ pub struct LaneOutput {
     pub losses: Vec<LossWindow>,
     /// End of the newest pane that rows were folded into.
     pub newest_pane_end: Option<Micros>,
+    /// The lane's end made this: its rows lie at records that were read before, at the latest before this offset.
+    pub ends_at: Option<i64>,
+}
+
+impl LaneOutput {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.events.rows() == 0 && self.rejects.is_empty() && self.coverage.is_empty() && self.findings.is_empty()
+    }
 }
 
 /// A time in which data are known to be missing, as one lane told it.
@@ -120,6 +153,8 @@ impl LaneWork {
             open: BTreeSet::new(),
             floor: None,
             next_offset: None,
+            gaps: Vec::new(),
+            recent_losses: VecDeque::new(),
             totals: Counts::default(),
             behind_frontier: 0,
         }
@@ -131,6 +166,9 @@ impl LaneWork {
     /// When a stage cannot go on. Bad input is no error: it comes back as rejects.
     pub fn process(&mut self, mut chunk: Chunk) -> Result<LaneOutput> {
         let watermark = self.clock.watermark();
+        let since = self.clock.max();
+        let gaps = std::mem::take(&mut chunk.facts).into_iter();
+        self.gaps.extend(gaps.map(|fact| OpenGap { since, count: fact.count, detail: fact.detail }));
         if let Some(last) = chunk.records.iter().rev().find(|r| !r.again) {
             self.next_offset = Some(last.offset + 1);
         }
@@ -145,14 +183,23 @@ impl LaneWork {
     pub fn finish(&mut self) -> Result<LaneOutput> {
         let watermark = self.clock.watermark();
         self.decoder.end(&mut self.clock, &mut self.decoded)?;
-        self.output(watermark)
+        let output = self.output(watermark)?;
+        Ok(LaneOutput { ends_at: Some(self.next_offset.unwrap_or(0)), ..output })
     }
 
     fn output(&mut self, watermark: Option<Micros>) -> Result<LaneOutput> {
         let events = self.decoded.events.finish()?;
         let counts = std::mem::take(&mut self.decoded.counts);
         self.totals.add(&counts);
-        let coverage = std::mem::take(&mut self.decoded.coverage);
+        let mut coverage = std::mem::take(&mut self.decoded.coverage);
+        self.close_gaps(&events, &mut coverage);
+        for fact in coverage.iter().filter(|fact| fact.kind.is_loss()) {
+            let (window_start, window_end) = (fact.window_start, fact.window_end);
+            self.recent_losses.push_back(RecentLoss { offset: fact.offset, window_start, window_end });
+            if self.recent_losses.len() > RECENT_LOSSES_MAX {
+                self.recent_losses.pop_front();
+            }
+        }
         let losses = coverage.iter().filter(|fact| fact.kind.is_loss()).map(|fact| LossWindow {
             window_start: fact.window_start,
             window_end: fact.window_end,
@@ -162,7 +209,26 @@ impl LaneWork {
         let rejects = std::mem::take(&mut self.decoded.rejects);
         let (findings, newest_pane_end) = self.observe(&events)?;
         let key = super::lane_key(&self.lane);
-        Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, newest_pane_end, events })
+        Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, newest_pane_end, events, ends_at: None })
+    }
+
+    /// The first event after a gap ends it.
+    fn close_gaps(&mut self, events: &EventBatch, coverage: &mut Vec<Coverage>) {
+        if events.rows() == 0 {
+            return;
+        }
+        let window_end = events.time(col::TIME).value(0);
+        let cluster = events.word(col::CLUSTER_NAME).get(0).unwrap_or_default();
+        coverage.extend(self.gaps.drain(..).map(|gap| Coverage {
+            lane: Arc::clone(&self.lane),
+            offset: events.long(col::OFFSET).value(0),
+            cluster: cluster.to_owned(),
+            kind: CoverageKind::Gap,
+            window_start: gap.since.unwrap_or(window_end).min(window_end),
+            window_end,
+            count: gap.count,
+            detail: gap.detail,
+        }));
     }
 
     /// Takes rows that are events already: an embedder's own batch. Lateness is judged row by row, as for records.
@@ -187,6 +253,7 @@ impl LaneWork {
             losses: Vec::new(),
             newest_pane_end,
             events,
+            ends_at: None,
         })
     }
 
@@ -217,8 +284,16 @@ impl LaneWork {
         for finding in &mut findings {
             finding.owner = self.stages.owners.of(&finding.entity);
         }
-        let offsets = matches.iter().map(|m| events.long(col::OFFSET).value(m.row as usize));
-        let findings = offsets.zip(findings).collect();
+        let offsets: Vec<i64> = matches.iter().map(|m| events.long(col::OFFSET).value(m.row as usize)).collect();
+        for (offset, finding) in offsets.iter().zip(&mut findings) {
+            let hits = |loss: &RecentLoss| {
+                loss.offset <= *offset && (loss.window_start..=loss.window_end).contains(&finding.time)
+            };
+            if self.recent_losses.iter().any(hits) {
+                finding.coverage = PaneCoverage::Lossy.name().into();
+            }
+        }
+        let findings = offsets.into_iter().zip(findings).collect();
         Ok((findings, self.fold(events)?))
     }
 
@@ -312,6 +387,22 @@ impl LaneWork {
         self.open.remove(&pane);
     }
 
+    pub(super) fn begin_at(&mut self, offset: i64) {
+        self.next_offset = self.next_offset.or(Some(offset));
+    }
+
+    /// Forgets panes that closed while the lane was away.
+    pub(super) fn drop_panes_until(&mut self, frontier: Micros) -> Result<()> {
+        let closed: Vec<Pane> = self.open.iter().filter(|pane| pane.end <= frontier).copied().collect();
+        for pane in closed {
+            for (_, fold) in &mut self.folds {
+                fold.take(pane)?;
+            }
+            self.open.remove(&pane);
+        }
+        Ok(())
+    }
+
     pub(super) fn raise_floor(&mut self, frontier: Option<Micros>) {
         self.floor = self.floor.max(frontier);
     }
@@ -335,12 +426,14 @@ pub(super) struct LaneSnapshot {
     open: Vec<Pane>,
     floor: Option<Micros>,
     next_offset: Option<i64>,
+    gaps: Vec<OpenGap>,
+    recent_losses: VecDeque<RecentLoss>,
     totals: Counts,
     behind_frontier: u64,
 }
 
 /// Version of [`LaneSnapshot`]'s layout.
-const SNAPSHOT_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 
 impl LaneWork {
     pub(super) fn snapshot(&self) -> Result<LaneSnapshot> {
@@ -358,6 +451,8 @@ impl LaneWork {
             open: self.open.iter().copied().collect(),
             floor: self.floor,
             next_offset: self.next_offset,
+            gaps: self.gaps.clone(),
+            recent_losses: self.recent_losses.clone(),
             totals: self.totals,
             behind_frontier: self.behind_frontier,
         })
@@ -381,10 +476,12 @@ impl LaneWork {
             }
         }
         self.decoder.restore(&snapshot.decoder)?;
-        self.clock = snapshot.clock;
+        self.clock = snapshot.clock.with_tolerance(self.clock.tolerance());
         self.open = snapshot.open.into_iter().collect();
         self.floor = self.floor.max(snapshot.floor);
         self.next_offset = snapshot.next_offset;
+        self.gaps = snapshot.gaps;
+        self.recent_losses = snapshot.recent_losses;
         self.totals = snapshot.totals;
         self.behind_frontier = snapshot.behind_frontier;
         Ok(())

@@ -37,11 +37,6 @@ impl Replay {
         self.vector.iter().map(|(key, limit)| (key, *limit))
     }
 
-    /// Whether the lanes have arrived.
-    pub fn is_reached(&self, now: &BTreeMap<LaneKey, i64>) -> bool {
-        self.vector.iter().all(|(key, limit)| now.get(key).is_some_and(|next| next >= limit))
-    }
-
     /// The decisions to repeat, in order.
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
@@ -63,7 +58,7 @@ pub fn split(chunk: Chunk, limit: i64) -> (Option<Chunk>, Option<Chunk>) {
         return (Some(chunk), None);
     }
     let cut = chunk.records[at].start;
-    let mut later = Chunk { lane: chunk.lane.clone(), bytes: chunk.bytes[cut..].to_vec(), records: Vec::new() };
+    let mut later = Chunk { bytes: chunk.bytes[cut..].to_vec(), ..Chunk::new(chunk.lane.clone()) };
     for record in &chunk.records[at..] {
         let mut record = record.clone();
         record.start -= cut;

@@ -60,10 +60,16 @@ impl Engine {
     ///
     /// # Errors
     /// When a piece is damaged.
-    pub fn restore(&mut self, frontier: Option<Micros>, pieces: &[(String, Vec<u8>)]) -> Result<()> {
+    pub fn restore(&mut self, frontier: Option<Micros>, pieces: &[(String, Vec<u8>)], how: Restore) -> Result<()> {
         self.frontier = frontier;
         for detector in &mut self.detectors {
-            restore_detector(detector.as_mut(), pieces)?;
+            match restore_detector(detector.as_mut(), pieces) {
+                Err(error) if how == Restore::WhatFits => {
+                    let detector = detector.uid();
+                    tracing::warn!(detector, %error, "the configuration has changed: this detector starts anew");
+                }
+                outcome => outcome?,
+            }
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ pub(super) struct Cut {
     /// Findings that the table does not have yet.
     pub(super) findings: Vec<Finding>,
     pub(super) frontier: Option<Micros>,
+    /// Lanes whose end made rows, with the offset at which the lane ended.
+    pub(super) ends: BTreeMap<LaneKey, i64>,
     /// Next offset by lane, file lanes left out.
     pub(super) offsets: BTreeMap<LaneKey, i64>,
     pub(super) lanes: BTreeMap<LaneKey, LaneCut>,
@@ -53,6 +55,12 @@ pub(super) enum LaneBytes {
 }
 
 impl Cut {
+    /// Whether a table must learn offsets that it holds already and that the ledger no longer tells.
+    pub(super) fn owes(&self, job: &str, table: Table, landed: impl Fn(&str) -> Option<i64>) -> bool {
+        let mut limbo = self.limbo.get(&table).into_iter().flatten();
+        limbo.any(|(key, next)| landed(&offset_id(job, key)).is_none_or(|known| known < *next))
+    }
+
     /// The application transactions of a commit to `table`.
     pub(super) fn txns(&self, job: &str, table: Table) -> Vec<(String, i64)> {
         let mut txns: Vec<(String, i64)> =
@@ -60,6 +68,7 @@ impl Cut {
         txns.push((files_id(job), self.number));
         let limbo = self.limbo.get(&table).into_iter().flatten();
         txns.extend(limbo.map(|(key, next)| (offset_id(job, key), *next)));
+        txns.extend(self.ends.iter().map(|(key, end)| (end_id(job, key), *end)));
         if let (Table::Findings, Some(frontier)) = (table, self.frontier) {
             txns.push((frontier_id(job), frontier));
         }
@@ -70,6 +79,11 @@ impl Cut {
 /// Application id of a lane's next offset.
 fn offset_id(job: &str, key: &str) -> String {
     format!("{job}/{key}")
+}
+
+/// Application id of the place at which a lane ended, for what its end made.
+fn end_id(job: &str, key: &str) -> String {
+    format!("{job}/{key}/end")
 }
 
 /// Application id of the cut that a table has, which says what file lanes had been read.
@@ -129,6 +143,11 @@ impl Landed {
             }
         }
         landed
+    }
+
+    /// What the lane's end made is in the table already if it ended by this offset.
+    pub(super) fn end(&self, table: Table, key: &str) -> i64 {
+        self.offset(table, &format!("{key}/end"))
     }
 
     /// Records of a lane below this offset are in the table already.

@@ -90,8 +90,13 @@ impl Pool {
         } else {
             self.homes.recv_timeout(wait).ok()
         };
-        if home.is_some() {
-            self.out -= 1;
+        match &home {
+            Some(_) => self.out -= 1,
+            // A panic takes its lane with it.
+            None if self.out > 0 && self.threads.iter().any(JoinHandle::is_finished) => {
+                return Err(Error::Thread("lane"));
+            }
+            None => {}
         }
         Ok(home)
     }

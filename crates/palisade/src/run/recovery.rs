@@ -79,13 +79,18 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
         files.iter().filter(|file| file.cut > manifest_cut).map(|file| (file_key(file), file)).collect();
     let corrections = ahead.iter().map(|(key, file)| {
         let empty = KnownFile { records: 0, bytes: 0, prefix_hash: String::new(), ..(*file).clone() };
-        KnownFile { cut: next_cut, ..settled.get(key).map_or(empty, |file| (*file).clone()) }
+        let before = settled.get(key).map_or(empty, |file| (*file).clone());
+        // What was read beyond the manifest stays the file's identity: its rows may be in the tables.
+        KnownFile { cut: next_cut, far_bytes: file.far_bytes, far_hash: file.far_hash.clone(), ..before }
     });
+    let corrections: Vec<KnownFile> = corrections.collect();
+    let untouched = settled.iter().filter(|(key, _)| !ahead.contains_key(*key)).map(|(_, file)| (*file).clone());
+    let known: Vec<KnownFile> = untouched.chain(corrections.iter().cloned()).collect();
     let mut recovered = Recovered {
         epoch,
         next_cut,
-        corrections: corrections.collect(),
-        files: settled.values().filter(|file| file.records > 0).map(|file| (*file).clone()).collect(),
+        corrections,
+        files: known,
         landed,
         replay: None,
         parked: BTreeMap::new(),
@@ -118,12 +123,15 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
         recovered.frontier = manifest.frontier_us;
         recovered.fingerprint = Some(manifest.config_fingerprint);
     }
-    if let Some(decisions) = unrepeated {
-        recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
-    } else if recovered.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut > manifest_cut) {
-        let decisions = runtime.block_on(unfinished_decisions(&config.lake.url, &config.job, manifest_cut))?;
-        recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
+    let mut decisions = Vec::new();
+    if recovered.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut > manifest_cut) {
+        decisions = runtime.block_on(unfinished_decisions(&config.lake.url, &config.job, manifest_cut))?;
     }
+    // New decisions fall only after those that were to be repeated are done with.
+    if decisions.is_empty() {
+        decisions = unrepeated.unwrap_or_default();
+    }
+    recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
     recovered.lake = Some((lake, runtime));
     Ok(recovered)
 }
@@ -254,6 +262,8 @@ pub(super) fn ledger_row(source: &FileSource, lane: &Lane, next: i64, cut: i64) 
         bytes: i64::try_from(file.bytes).ok()?,
         prefix_hash: file.prefix_hash,
         compression: file.compression.name().into(),
+        far_bytes: i64::try_from(file.far_bytes).ok()?,
+        far_hash: file.far_hash,
     })
 }
 
@@ -267,5 +277,7 @@ fn to_source(file: &KnownFile) -> Option<file::KnownFile> {
         bytes: u64::try_from(file.bytes).ok()?,
         prefix_hash: file.prefix_hash.clone(),
         compression: Compression::named(&file.compression)?,
+        far_bytes: u64::try_from(file.far_bytes).ok()?,
+        far_hash: file.far_hash.clone(),
     })
 }

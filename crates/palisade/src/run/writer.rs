@@ -172,9 +172,10 @@ impl Committer {
         Ok(cut.number)
     }
 
-    /// Commits files to a table. A table without new rows is left alone: a replay begins at the manifest in any case.
+    /// Commits files to a table. A table without new rows is left alone, since a replay begins at the manifest in any case;
+    /// but what it holds beyond the manifest must be in its log before the ledger goes on without it.
     fn put(&mut self, cut: &Cut, table: Table, files: Vec<DataFile>) -> Result<()> {
-        if files.is_empty() {
+        if files.is_empty() && !cut.owes(&self.job, table, |id| self.lake.landed(table, id)) {
             return Ok(());
         }
         // A replay may cut earlier than the crash did: what a table has already, it keeps.
