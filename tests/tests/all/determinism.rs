@@ -129,7 +129,7 @@ impl<'p> Run<'p> {
     fn restart(&mut self) {
         let state = self.engine.snapshot().unwrap();
         let mut engine = self.plan.engine().unwrap();
-        engine.restore(state.frontier, &state.pieces).unwrap();
+        engine.restore(state.frontier, &state.pieces, Restore::Exact).unwrap();
         for (key, lane) in self.engine.lanes() {
             let work = self.plan.lane(lane).unwrap();
             match state.lanes.get(key) {

@@ -66,6 +66,7 @@ pub(super) struct Place {
     offset: i64,
     line: Option<i64>,
     time: Option<Micros>,
+    #[serde(default)]
     time_is_brokers: bool,
     cluster: Option<Box<str>>,
 }

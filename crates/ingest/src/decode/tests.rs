@@ -51,6 +51,7 @@ fn run(format: &Format, payloads: &[Vec<u8>], size: usize) -> (Vec<EventBatch>, 
         for (place, payload) in group.iter().enumerate() {
             chunk.push(payload, (start * size + place) as i64, None, Some(1_700_000_000_000_000));
         }
+        chunk.records.iter_mut().for_each(|record| record.time_is_brokers = true);
         decoder.decode(&mut chunk, &mut clock, &mut out).unwrap();
         batches.push(out.events.finish().unwrap());
     }

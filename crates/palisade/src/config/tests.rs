@@ -80,7 +80,7 @@ fn check_shown(value: &serde_json::Value, path: &str, missing: &mut Vec<String>)
                 check_shown(below, key, missing);
             }
         }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| check_shown(item, path, missing)),
+        serde_json::Value::Array(items) if path != "features" => items.iter().for_each(|item| check_shown(item, path, missing)),
         _ => {}
     }
 }

