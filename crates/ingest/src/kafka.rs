@@ -80,6 +80,8 @@ struct OpenLane {
     held: bool,
     /// Where the next record is expected: what an expired offset is measured from.
     next_offset: Option<i64>,
+    /// The last chunk was full: the next one probably is as well.
+    was_full: bool,
     /// To be told with the next record.
     facts: Vec<Coverage>,
 }
@@ -239,6 +241,7 @@ impl KafkaSource {
     fn deliver(&mut self, key: &(String, i32), chunk: Chunk) {
         if let (Some(open), Some(last)) = (self.lanes.get_mut(key), chunk.records.last()) {
             open.next_offset = Some(last.offset + 1);
+            open.was_full = chunk.bytes.len() >= CHUNK_BYTES;
             let mut chunk = chunk;
             chunk.facts.append(&mut open.facts);
             self.ready.push_back(Signal::Records(chunk));
@@ -250,10 +253,18 @@ impl KafkaSource {
         let Some(open) = self.lanes.get(key) else { return Ok(false) };
         let (Some(queue), false) = (&open.queue, open.held) else { return Ok(false) };
         let mut chunk = Chunk::new(Arc::clone(&open.lane));
+        // One allocation instead of growing step by step, once there is anything.
+        let mut reserve = true;
         let (mut caught_up, mut failure) = (false, None);
         while chunk.bytes.len() < CHUNK_BYTES && chunk.records.len() < CHUNK_RECORDS {
             match queue.poll(Duration::ZERO) {
-                Some(Ok(message)) => push(&mut chunk, &message, self.settings.cluster_header.as_deref()),
+                Some(Ok(message)) => {
+                    if std::mem::take(&mut reserve) && open.was_full {
+                        chunk.bytes.reserve(CHUNK_BYTES + message.payload_len());
+                        chunk.records.reserve(CHUNK_BYTES / message.payload_len().max(64));
+                    }
+                    push(&mut chunk, &message, self.settings.cluster_header.as_deref());
+                }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     caught_up = true;
                     break;
@@ -347,7 +358,7 @@ impl KafkaSource {
             let Some(partition) = lane.partition else { continue };
             let key = (lane.origin.clone(), partition);
             let facts = self.lanes.remove(&key).map(|open| open.facts).unwrap_or_default();
-            let open = OpenLane { lane: Arc::clone(lane), queue: None, held: false, next_offset: *next, facts };
+            let open = OpenLane { lane: Arc::clone(lane), queue: None, held: false, next_offset: *next, was_full: false, facts };
             self.lanes.insert(key, open);
         }
         // `assign` undoes earlier splits, so all queues are split anew.
@@ -494,7 +505,9 @@ fn push(chunk: &mut Chunk, message: &BorrowedMessage<'_>, cluster_header: Option
     if let Some(record) = chunk.records.last_mut() {
         record.time_is_brokers = is_brokers;
     }
-    if let (Some(name), Some(headers)) = (cluster_header, message.headers()) {
+    if let Some(name) = cluster_header
+        && let Some(headers) = message.headers()
+    {
         let named = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
         if let (Some(value), Some(record)) = (named, chunk.records.last_mut()) {
             record.cluster = Some(String::from_utf8_lossy(value).into());

@@ -21,7 +21,7 @@ mod lane;
 mod replay;
 mod state;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Name of a lane as offsets and state are recorded under it: `source/lane key`.
 pub type LaneKey = String;
@@ -113,6 +113,7 @@ pub struct Engine {
     frontier: Option<Micros>,
     decisions: Vec<(DecisionKind, Micros, String)>,
     must_cut: bool,
+    failures: Vec<String>,
 }
 
 impl Engine {
@@ -126,7 +127,13 @@ impl Engine {
             frontier: None,
             decisions: Vec::new(),
             must_cut: false,
+            failures: Vec::new(),
         }
+    }
+
+    /// Detectors that could not judge a pane since the last call, and why: such a pane counts as without findings.
+    pub fn take_failures(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.failures)
     }
 
     /// Adds a lane. Rows of it that belong to panes closed already stay out of panes.
@@ -425,8 +432,11 @@ impl Engine {
                 }
             }
             if !partials.is_empty() {
-                let findings = detector.close(pane, coverage, &partials).map_err(Error::Events)?;
-                found.extend(findings.into_iter().map(|finding| (pane, finding)));
+                // One detector that cannot judge a pane must not keep the others, or the stream, from going on.
+                match detector.close(pane, coverage, &partials) {
+                    Ok(findings) => found.extend(findings.into_iter().map(|finding| (pane, finding))),
+                    Err(error) => self.failures.push(format!("{}: {error}", detector.uid())),
+                }
             }
         }
         for seat in self.seats.values_mut() {

@@ -7,6 +7,10 @@ use clap::Parser;
 
 mod cli;
 
+/// Batches are large, many and short-lived, and are freed by other threads than those that made them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     cli::start_logs(&arguments);

@@ -33,6 +33,8 @@ pub struct Metrics {
     pub rule_findings: Counter<u64>,
     /// Findings made on closed panes.
     pub pane_findings: Counter<u64>,
+    /// Panes that a detector could not judge.
+    pub detector_failures: Counter<u64>,
     /// Payload bytes read.
     pub bytes: Counter<u64>,
     /// Cuts that landed.
@@ -87,6 +89,7 @@ impl Metrics {
             redacted: Counter::default(),
             rule_findings: Counter::default(),
             pane_findings: Counter::default(),
+            detector_failures: Counter::default(),
             bytes: Counter::default(),
             cuts: Counter::default(),
             cut_millis: Gauge::default(),
@@ -121,6 +124,7 @@ impl Metrics {
         r.register("events_doubtful", "Events too far in the future to be believed", self.doubtful.clone());
         r.register("secrets_redacted", "Secrets replaced", self.redacted.clone());
         r.register("findings_rule", "Findings made by rules", self.rule_findings.clone());
+        r.register("detector_failures", "Panes that a detector could not judge", self.detector_failures.clone());
         r.register("findings_pane", "Findings made on closed panes", self.pane_findings.clone());
         r.register_with_unit("read", "Payload read", Unit::Bytes, self.bytes.clone());
         r.register("cuts", "Cuts that landed", self.cuts.clone());

@@ -22,12 +22,18 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use palisade_events::id::LaneHash;
-use palisade_events::{Chunk, EventBatch, Finding, Lane, Pane, Reject, col};
+use palisade_events::{Chunk, Coverage, EventBatch, Finding, Lane, Pane, Reject, col};
 
 use crate::config::Config;
 use crate::engine::{Accounts, Engine, LaneOutput, lane_key};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+
+/// Bytes and records worked at once.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_RECORDS: usize = 8192;
+/// Rejects and coverage facts kept until they are asked for; the oldest go first beyond that.
+const KEPT_MAX: usize = 10_000;
 
 /// A synchronous pipeline over in-process channels. See the module's text.
 pub struct Pipeline {
@@ -35,6 +41,7 @@ pub struct Pipeline {
     engine: Engine,
     lanes: BTreeMap<String, (Arc<Lane>, i64)>,
     rejects: Vec<Reject>,
+    coverage: Vec<Coverage>,
 }
 
 /// Collects what a [`Pipeline`] is made from.
@@ -97,7 +104,7 @@ impl Pipeline {
     pub fn new(config: &Config) -> Result<Self> {
         let plan = Plan::new(config)?;
         let engine = plan.engine()?;
-        Ok(Self { plan, engine, lanes: BTreeMap::new(), rejects: Vec::new() })
+        Ok(Self { plan, engine, lanes: BTreeMap::new(), rejects: Vec::new(), coverage: Vec::new() })
     }
 
     /// Hands records of a source over, in order. Returns what was found: rule findings at once, statistical and
@@ -108,12 +115,19 @@ impl Pipeline {
     /// [`rejects`](Self::rejects).
     pub fn push<R: AsRef<[u8]>>(&mut self, source: &str, records: impl IntoIterator<Item = R>) -> Result<Vec<Finding>> {
         let (key, lane, first) = self.lane(source)?;
-        let mut chunk = Chunk::new(lane);
-        for (number, record) in (first..).zip(records) {
-            chunk.push(record.as_ref(), number, None, None);
+        let (mut found, mut next, mut records) = (Vec::new(), first, records.into_iter().peekable());
+        while records.peek().is_some() {
+            let mut chunk = Chunk::new(Arc::clone(&lane));
+            while chunk.bytes.len() < CHUNK_BYTES
+                && chunk.records.len() < CHUNK_RECORDS
+                && let Some(record) = records.next()
+            {
+                chunk.push(record.as_ref(), next, None, None);
+                next += 1;
+            }
+            found.extend(self.work(&key, next, |work| work.process(chunk))?);
         }
-        let next = first + chunk.records.len() as i64;
-        self.work(&key, next, |work| work.process(chunk))
+        Ok(found)
     }
 
     /// Hands a chunk over that a source or a test made, lane and offsets included.
@@ -166,6 +180,17 @@ impl Pipeline {
         std::mem::take(&mut self.rejects)
     }
 
+    /// What was learnt since the last call about what sources lost or could not tell.
+    pub fn coverage(&mut self) -> Vec<Coverage> {
+        std::mem::take(&mut self.coverage)
+    }
+
+    /// Detectors that could not judge a pane since the last call, and why: such a pane counts as without findings. One
+    /// reason is calling the pipeline from inside an asynchronous task while SQL correlations are on.
+    pub fn failures(&mut self) -> Vec<String> {
+        self.engine.take_failures()
+    }
+
     /// Where records went.
     pub fn accounts(&self) -> Accounts {
         self.engine.accounts()
@@ -199,7 +224,8 @@ impl Pipeline {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.1 = next;
         }
-        self.rejects.extend(output.rejects);
+        keep(&mut self.rejects, output.rejects);
+        keep(&mut self.coverage, output.coverage);
         let mut findings: Vec<Finding> = output.findings.into_iter().map(|(_, finding)| finding).collect();
         let found = self.engine.close_ready()?;
         findings.extend(self.owned(found));
@@ -212,6 +238,14 @@ impl Pipeline {
             finding.owner = finding.owner.or_else(|| owners.of(&finding.entity));
             finding
         })
+    }
+}
+
+/// Keeps the newest up to a bound.
+fn keep<T>(kept: &mut Vec<T>, new: Vec<T>) {
+    kept.extend(new);
+    if kept.len() > KEPT_MAX {
+        kept.drain(..kept.len() - KEPT_MAX);
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Summary {
     pub findings: u64,
     /// Last cut that landed.
     pub cut: i64,
+    /// Events of this run's lanes, over all runs, that came for panes which had closed: no statistics saw them.
+    pub behind_frontier: u64,
     /// Records that could not be read, by reason.
     pub reject_reasons: BTreeMap<String, u64>,
     /// What sources said they could not give, such as files that cannot be opened; the first hundred.
@@ -699,6 +701,16 @@ impl<'p> Run<'p> {
     }
 
     fn take_pane_findings(&mut self, found: Vec<(palisade_events::Pane, Finding)>) {
+        for failure in self.engine.take_failures() {
+            tracing::error!("a detector could not judge a pane: {failure}");
+            self.metrics.detector_failures.inc();
+            self.metrics.set_health(|health| {
+                let words = format!("detector failed: {}", failure.split(':').next().unwrap_or_default());
+                if !health.degraded.contains(&words) {
+                    health.degraded.push(words);
+                }
+            });
+        }
         for (pane, mut finding) in found {
             finding.owner = finding.owner.or_else(|| self.plan.stages().owners.of(&finding.entity));
             if self.metrics.lanes_missing.get() > 0 {
@@ -950,6 +962,7 @@ impl<'p> Run<'p> {
 
     fn finish(&mut self) -> Result<Summary> {
         self.outbox.finish();
+        self.summary.behind_frontier = self.engine.accounts().behind_frontier;
         self.metrics.set_health(|h| h.ready = false);
         Ok(self.summary.clone())
     }

@@ -166,16 +166,3 @@ fn counts_are_by_kind() {
     assert_eq!(seen, [("token", 1), ("password", 2)]);
     assert_eq!(SecretKind::ALL.map(|kind| kind as usize), std::array::from_fn(|place| place));
 }
-
-#[test]
-fn both_searchers_suspect_the_same() {
-    assert!(scan::searchers_agree(&[
-        r#"{"a":"xoxoxb-12345678"}"#,
-        r#"{"secretAccessKey":"x"}"#,
-        r#"{"kind":"Secret","data":{"a":"b"}}"#,
-        r#"{"annotations":{"authorization.k8s.io/decision":"allow"},"resource":"secrets","user":{"token":1}}"#,
-        r#"{"name":"SECRET","value":"x"}"#,
-        "",
-        "x",
-    ]));
-}

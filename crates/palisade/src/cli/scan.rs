@@ -95,6 +95,12 @@ impl Scan {
                 seen.total(),
                 seen.groups.len()
             );
+            if summary.behind_frontier > 0 {
+                anstream::println!(
+                    "  {} events are older than what earlier scans have closed: rules saw them, statistics did not",
+                    summary.behind_frontier
+                );
+            }
             for (reason, count) in &summary.reject_reasons {
                 anstream::println!("  rejected as {reason}: {count}");
             }
