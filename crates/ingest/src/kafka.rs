@@ -358,7 +358,14 @@ impl KafkaSource {
             let Some(partition) = lane.partition else { continue };
             let key = (lane.origin.clone(), partition);
             let facts = self.lanes.remove(&key).map(|open| open.facts).unwrap_or_default();
-            let open = OpenLane { lane: Arc::clone(lane), queue: None, held: false, next_offset: *next, was_full: false, facts };
+            let open = OpenLane {
+                lane: Arc::clone(lane),
+                queue: None,
+                held: false,
+                next_offset: *next,
+                was_full: false,
+                facts,
+            };
             self.lanes.insert(key, open);
         }
         // `assign` undoes earlier splits, so all queues are split anew.

@@ -358,7 +358,8 @@ impl Engine {
     /// Takes the decisions made since the last call, stamped with a cut and the vector that they were made at.
     pub fn take_decisions(&mut self, job: &str, cut: i64, fingerprint: &str) -> Vec<Decision> {
         // Only a decision that is repeated needs to know where all lanes stood: the vector of many lanes is long.
-        let vector = if self.must_cut { serde_json::to_string(&self.vector()).unwrap_or_default() } else { String::new() };
+        let vector =
+            if self.must_cut { serde_json::to_string(&self.vector()).unwrap_or_default() } else { String::new() };
         let taken = std::mem::take(&mut self.decisions);
         self.must_cut = false;
         taken

@@ -56,8 +56,7 @@ impl PipelineBuilder {
     pub fn source(mut self, name: &str, format: &str) -> Self {
         let name = toml::Value::from(name);
         let format = toml::Value::from(format);
-        self.sources
-            .push_str(&format!("\n[[source]]\nkind = \"channel\"\nname = {name}\nformat = {format}\n"));
+        self.sources.push_str(&format!("\n[[source]]\nkind = \"channel\"\nname = {name}\nformat = {format}\n"));
         self
     }
 

@@ -49,7 +49,12 @@ const SIGNS: &[(&str, Sign)] = &[
     ("secret_access_key", Sign::Certain),
     ("secretaccesskey", Sign::Certain),
     ("authorization", Sign::If(is_assigned)),
-    ("bearer", Sign::If(|bytes, at| bytes.get(at).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%')))),
+    (
+        "bearer",
+        Sign::If(|bytes, at| {
+            bytes.get(at).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%'))
+        }),
+    ),
     ("://", Sign::If(has_userinfo)),
     (":\\/", Sign::Certain),
     ("%3a%2f%2f", Sign::Certain),

@@ -107,14 +107,23 @@ fn places_give_secrets_away() {
 fn secrets_in_percent_encoded_queries_leave_their_marker() {
     for (input, expected) in [
         ("command=--password%3Dhunter2&x=1", "command=--password%3D<redacted:password>&x=1"),
-        ("command=sh&command=-c&command=mysql+-phunter2+db", "command=sh&command=-c&command=mysql+-p<redacted:password>+db"),
+        (
+            "command=sh&command=-c&command=mysql+-phunter2+db",
+            "command=sh&command=-c&command=mysql+-p<redacted:password>+db",
+        ),
         ("command=mysql%20-phunter2", "command=mysql+-p<redacted:password>"),
-        ("command=-H&command=Authorization%3A+Bearer+abc1", "command=-H&command=Authorization%3A+Bearer+<redacted:authorization>"),
+        (
+            "command=-H&command=Authorization%3A+Bearer+abc1",
+            "command=-H&command=Authorization%3A+Bearer+<redacted:authorization>",
+        ),
         ("command=bearer+abc1", "command=bearer+<redacted:authorization>"),
         ("command=postgres%3A%2F%2Fbob%3As3cr%40db", "command=postgres%3A%2F%2Fbob%3A<redacted:url_password>%40db"),
         ("command=curl+-u+bob%3Ahunter2+x", "command=curl+-u+bob%3A<redacted:password>+x"),
         ("command=--token%3Dabc", "command=--token%3D<redacted:token>"),
-        ("command=tool&command=--password&command=hunter+2", "command=tool&command=--password&command=<redacted:password>"),
+        (
+            "command=tool&command=--password&command=hunter+2",
+            "command=tool&command=--password&command=<redacted:password>",
+        ),
         ("command=tool&command=--password&command=--host", "command=tool&command=--password&command=--host"),
         ("fieldSelector=metadata.name%3Dweb&token", "fieldSelector=metadata.name%3Dweb&token"),
     ] {

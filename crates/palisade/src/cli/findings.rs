@@ -7,6 +7,7 @@ use palisade::hunt::{Hunt, Layout};
 use palisade::lake::{Disposition, DispositionStatus, LakeOptions};
 use palisade::{Error, Result};
 
+use super::term::{printable, say};
 use super::{LakeArgs, Level};
 
 #[derive(Debug, Args)]
@@ -96,7 +97,8 @@ fn list(url: &str, level: Level, all: bool, limit: usize, json: bool) -> Result<
         level.severity().id()
     );
     let layout = if json { Layout::Ndjson } else { Layout::Table };
-    println!("{}", ask(url, &query, layout)?.trim_end());
+    let text = ask(url, &query, layout)?;
+    say(&format!("{}\n", printable(text.trim_end())))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,12 +121,12 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
         match value {
             serde_json::Value::Null => {}
             serde_json::Value::String(text) if text.is_empty() => {}
-            serde_json::Value::String(text) => println!("{key:<20} {text}"),
+            serde_json::Value::String(text) => println!("{key:<20} {}", printable(text)),
             serde_json::Value::Array(items) if items.is_empty() => {}
             serde_json::Value::Array(items) => {
                 let items: Vec<String> =
                     items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), Into::into)).collect();
-                println!("{key:<20} {}", items.join("\n                     "));
+                println!("{key:<20} {}", printable(&items.join("\n                     ")));
             }
             other => println!("{key:<20} {other}"),
         }

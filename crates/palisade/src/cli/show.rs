@@ -8,7 +8,7 @@ use palisade::events::time::format_rfc3339;
 use palisade::events::{Finding, Sink};
 use palisade::{Severity, sink::Lines};
 
-use super::term::{BOLD, DIM, style_of};
+use super::term::{BOLD, DIM, printable, style_of};
 
 /// Counts of what was shown, shared with whoever sums up.
 #[derive(Debug, Default)]
@@ -82,20 +82,20 @@ impl Sink for Screen {
 pub(crate) fn print(finding: &Finding) {
     let style = style_of(finding.severity);
     let level = finding.severity.name().to_uppercase();
-    anstream::println!("{style}{level:<13}{style:#} {BOLD}{}{BOLD:#}", finding.title);
-    anstream::println!("  {DIM}about{DIM:#}    {}{}", finding.entity, owner(finding));
+    anstream::println!("{style}{level:<13}{style:#} {BOLD}{}{BOLD:#}", printable(&finding.title));
+    anstream::println!("  {DIM}about{DIM:#}    {}{}", printable(&finding.entity.to_string()), owner(finding));
     anstream::println!(
         "  {DIM}when{DIM:#}     {} .. {} ({} events)",
         format_rfc3339(finding.first_seen),
         format_rfc3339(finding.last_seen),
         finding.count
     );
-    anstream::println!("  {DIM}why{DIM:#}      {}", finding.explanation);
+    anstream::println!("  {DIM}why{DIM:#}      {}", printable(&finding.explanation));
     if let Some(p) = finding.p_value {
         anstream::println!(
             "  {DIM}odds{DIM:#}     observed {}; expected {}; p = {p:.2e}",
-            finding.observed,
-            finding.expected
+            printable(&finding.observed),
+            printable(&finding.expected)
         );
     }
     if !finding.attack.techniques.is_empty() {
@@ -106,7 +106,11 @@ pub(crate) fn print(finding: &Finding) {
         );
     }
     for evidence in finding.evidence.iter().take(3) {
-        anstream::println!("  {DIM}proof{DIM:#}    {} {DIM}{}{DIM:#}", evidence.position, evidence.event_uid);
+        anstream::println!(
+            "  {DIM}proof{DIM:#}    {} {DIM}{}{DIM:#}",
+            printable(&evidence.position.to_string()),
+            evidence.event_uid
+        );
     }
     if let Some(step) = finding.triage.first() {
         anstream::println!("  {DIM}do first{DIM:#} {step}");

@@ -16,7 +16,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Editor, Helper};
 
 use super::LakeArgs;
-use super::term::{BOLD, DIM, complain};
+use super::term::{BOLD, DIM, complain, printable, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
@@ -53,11 +53,10 @@ impl Sql {
         let answer = |query: &str| -> Result<()> {
             let batches = runtime.block_on(hunt.sql(query))?;
             let text = palisade::hunt::layout(&batches, layout)?;
-            print!("{text}");
-            if !text.is_empty() && !text.ends_with('\n') {
-                println!();
-            }
-            Ok(())
+            // Files and programs get what is there; a table is for eyes.
+            let text = if layout == Layout::Table { printable(&text).into_owned() } else { text };
+            let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            say(&format!("{text}{end}"))
         };
         match self.query {
             Some(query) => answer(&query)?,

@@ -1,7 +1,10 @@
 //! Colours and errors on a terminal. Colour codes are stripped where the output is no terminal.
 
+use std::borrow::Cow;
+use std::io::{ErrorKind, Write};
+
 use anstyle::{AnsiColor, Style};
-use palisade::Severity;
+use palisade::{Error, Result, Severity};
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -16,6 +19,27 @@ pub(crate) fn style_of(severity: Severity) -> Style {
         Severity::Informational => AnsiColor::White,
     };
     Style::new().bold().fg_color(Some(colour.into()))
+}
+
+/// Text from events as it may go to a terminal: what would move the cursor, change colours or reorder the line is spelled
+/// out. Command lines and user agents are written by attackers.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if acts(c) { c.escape_default().to_string() } else { c.to_string() }).collect())
+}
+
+/// Writes to standard output. A reader that has seen enough, as `head`, is no error.
+pub(crate) fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(Error::io("writing to standard output")),
+    }
 }
 
 /// Says on standard error what went wrong, and what may help.
@@ -45,5 +69,16 @@ fn hint(error: &palisade::Error) -> Option<&'static str> {
         }
         palisade::Error::Fenced { .. } => Some("run one instance per job, or give this one another `job` name"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_attackers_does_not_act_on_a_terminal() {
+        assert_eq!(printable("plain é\ttext\n"), "plain é\ttext\n");
+        assert_eq!(printable("a\u{1b}]52;c;x\u{7}b\u{202e}c\r"), "a\\u{1b}]52;c;x\\u{7}b\\u{202e}c\\r");
     }
 }

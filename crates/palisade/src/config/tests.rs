@@ -47,8 +47,11 @@ fn environment_overrides_and_is_blamed_by_name() {
 
 #[test]
 fn elements_of_lists_are_overridden_too() {
-    let variables =
-        [("PALISADE__SOURCE__0__BROKERS", "k:9093"), ("PALISADE__SOURCE__1__TOPICS", "[\"a\", \"b\"]"), ("KAFKA_PASSWORD", "")];
+    let variables = [
+        ("PALISADE__SOURCE__0__BROKERS", "k:9093"),
+        ("PALISADE__SOURCE__1__TOPICS", "[\"a\", \"b\"]"),
+        ("KAFKA_PASSWORD", ""),
+    ];
     let config = parse(TEMPLATE, &variables).unwrap();
     assert_eq!(config.sources[0].brokers.as_deref(), Some("k:9093"));
     assert_eq!(config.sources[1].topics, ["a", "b"]);
@@ -80,7 +83,9 @@ fn check_shown(value: &serde_json::Value, path: &str, missing: &mut Vec<String>)
                 check_shown(below, key, missing);
             }
         }
-        serde_json::Value::Array(items) if path != "features" => items.iter().for_each(|item| check_shown(item, path, missing)),
+        serde_json::Value::Array(items) if path != "features" => {
+            items.iter().for_each(|item| check_shown(item, path, missing))
+        }
         _ => {}
     }
 }

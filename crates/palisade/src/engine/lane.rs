@@ -8,8 +8,8 @@ use arrow::array::{Array, BooleanArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
 use palisade_events::time::Micros;
 use palisade_events::{
-    Chunk, Coverage, CoverageKind, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes, Reject, col,
-    seam::PaneCoverage,
+    Chunk, Coverage, CoverageKind, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes,
+    Reject, col, seam::PaneCoverage,
 };
 use palisade_ingest::{Counts, Decoded, Decoder};
 use palisade_rules::Engine as RuleEngine;

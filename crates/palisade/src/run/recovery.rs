@@ -183,12 +183,7 @@ async fn unfinished_decisions(url: &str, job: &str, manifest_cut: i64) -> Result
 }
 
 /// Makes the configured sources. `files` is what all file sources have in common.
-pub(super) fn inputs(
-    config: &Config,
-    plan: &Plan,
-    recovered: &Recovered,
-    files: &FileSettings,
-) -> Result<Vec<Input>> {
+pub(super) fn inputs(config: &Config, plan: &Plan, recovered: &Recovered, files: &FileSettings) -> Result<Vec<Input>> {
     config.sources.iter().map(|source| input(config, plan, source, recovered, files)).collect()
 }
 
