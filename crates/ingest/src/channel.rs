@@ -288,10 +288,11 @@ mod tests {
         let lane = started(&mut source, None);
         source.hold(&lane, Hold::Hold);
         let record = vec![b'x'; 300 << 10];
-        let thread = std::thread::spawn(move || {
+        let work = move || {
             let sent = (0..8).map_while(|_| sender.send(&record).ok()).count();
             (sent, sender.send(b"more"))
-        });
+        };
+        let thread = std::thread::Builder::new().spawn(work).unwrap();
         // Three records fit below the mebibyte; the fourth waits however long the lane is held.
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(source.shared.lock()[0].waiting.records.len(), 3);

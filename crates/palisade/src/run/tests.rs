@@ -193,7 +193,7 @@ impl World {
         }
         inputs.push(Input::Stream(Box::new(alerts)));
         let (records, pause_after) = (Arc::clone(&self.alerts), self.pause_after);
-        let feeder = std::thread::spawn(move || {
+        let feed = move || {
             let sender = &senders[0];
             let Ok(first) = sender.begin() else { return };
             for record in records.iter().skip(first as usize) {
@@ -202,7 +202,8 @@ impl World {
                     std::thread::sleep(Duration::from_millis(40));
                 }
             }
-        });
+        };
+        let feeder = std::thread::Builder::new().name("feeder".into()).spawn(feed).unwrap();
         let options = RunOptions {
             stop: Arc::default(),
             until: Until::CaughtUp,
