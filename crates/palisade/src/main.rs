@@ -1,5 +1,5 @@
 //! The `palisade` program: a thin shell over the library. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 findings at or
-//! above the level given with `--fail-on`.
+//! above the level given with `--fail-on`, 130 a scan that was interrupted.
 
 use std::process::ExitCode;
 

@@ -74,7 +74,8 @@ impl Demo {
         let metrics = Arc::new(Metrics::new());
         let stop = super::stop_on_signals()?;
         let bar = bar(json, settings.duration_secs);
-        let (screen, seen) = Screen::new(json, Severity::Medium, Some(bar.clone()));
+        let (screen, seen) =
+            Screen::new(json, if json { Severity::Informational } else { Severity::Medium }, Some(bar.clone()));
         let producer =
             Production::start(&broker.bootstrap_servers(), settings, Arc::clone(&metrics), &stop, bar.clone())?;
         let options = RunOptions {

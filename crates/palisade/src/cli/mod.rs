@@ -90,6 +90,8 @@ impl Level {
 
 /// Exit code when findings reach the level of `--fail-on`.
 const FOUND: u8 = 3;
+/// Exit code when a signal ended a scan early, as shells count it.
+const INTERRUPTED: u8 = 130;
 
 /// Sends logs to standard error: text on a terminal, JSON with `--json`. `RUST_LOG` overrides the level.
 pub(crate) fn start_logs(arguments: &Arguments) {

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use palisade::run::{RunOptions, Until};
 use palisade::{Config, Error, Plan, Result};
 
 use super::show::Screen;
-use super::{FOUND, Level};
+use super::{FOUND, INTERRUPTED, Level};
 
 /// The job of all scans into a lake: they share one ledger of files.
 const JOB: &str = "scan";
@@ -42,9 +43,9 @@ pub(crate) struct Scan {
     /// Leave the starter pack out.
     #[arg(long)]
     no_starter: bool,
-    /// Show findings from this level on.
-    #[arg(long, value_enum, default_value_t = Level::Low)]
-    level: Level,
+    /// Show findings from this level on. Low if absent; all of them with --json.
+    #[arg(long, value_enum)]
+    level: Option<Level>,
     /// Exit with code 3 when a finding reaches this level.
     #[arg(long, value_enum)]
     fail_on: Option<Level>,
@@ -72,13 +73,11 @@ impl Scan {
         }
         let metrics = Arc::new(Metrics::new());
         let bar = bar(json, Arc::clone(&metrics));
-        let (screen, seen) = Screen::new(json, self.level.severity(), bar.clone());
-        let options = RunOptions {
-            stop: super::stop_on_signals()?,
-            until: Until::CaughtUp,
-            metrics,
-            sinks: vec![Box::new(screen)],
-        };
+        let usual = if json { Level::Informational } else { Level::Low };
+        let (screen, seen) = Screen::new(json, self.level.unwrap_or(usual).severity(), bar.clone());
+        let stop = super::stop_on_signals()?;
+        let options =
+            RunOptions { stop: Arc::clone(&stop), until: Until::CaughtUp, metrics, sinks: vec![Box::new(screen)] };
         let outcome = palisade::run::run(&config, &plan, options);
         if let Some(bar) = bar {
             bar.finish_and_clear();
@@ -104,6 +103,10 @@ impl Scan {
             for (reason, count) in &summary.reject_reasons {
                 anstream::println!("  rejected as {reason}: {count}");
             }
+        }
+        if stop.load(Ordering::Relaxed) {
+            anstream::eprintln!("interrupted: the files were not read to their ends");
+            return Ok(ExitCode::from(INTERRUPTED));
         }
         // Each was logged when it was met.
         if !summary.faults.is_empty() {
@@ -161,6 +164,7 @@ impl Scan {
         for path in palisade::ingest::sniff::files(&self.paths) {
             match palisade::ingest::sniff::format_of_file(&path) {
                 Some(format) => by_format.entry(format.into()).or_default().push(path),
+                None if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) => {}
                 None if self.paths.contains(&path) => {
                     return Err(Error::Usage(format!(
                         "{}: its format cannot be told from its first record: say its --format or --mapping",
@@ -171,7 +175,8 @@ impl Scan {
                 None => tracing::warn!("{}: left out: its format cannot be told", path.display()),
             }
         }
-        if by_format.is_empty() {
+        let any_bytes = |path: &PathBuf| std::fs::metadata(path).map_or(true, |meta| meta.len() > 0);
+        if by_format.is_empty() && palisade::ingest::sniff::files(&self.paths).iter().any(any_bytes) {
             return Err(Error::Usage("no file with a known format: say the --format or --mapping".into()));
         }
         Ok(by_format)

@@ -60,7 +60,8 @@ impl Sink for Screen {
 
     fn deliver(&mut self, findings: &[Finding]) -> Result<(), SinkError> {
         if let Some(lines) = &mut self.json {
-            lines.deliver(findings)?;
+            let wanted = findings.iter().filter(|finding| finding.severity >= self.least);
+            lines.deliver(&wanted.cloned().collect::<Vec<_>>())?;
         }
         let Ok(mut seen) = self.seen.lock() else { return Ok(()) };
         for finding in findings {

@@ -67,7 +67,9 @@ fn hint(error: &palisade::Error) -> Option<&'static str> {
         palisade::Error::Lake(palisade::lake::Error::NoLake { .. }) => {
             Some("give the folder with --lake, or make one with `palisade scan PATH --lake DIR`")
         }
-        palisade::Error::Fenced { .. } => Some("run one instance per job, or give this one another `job` name"),
+        palisade::Error::Fenced { .. } => {
+            Some("another run of this job took over; what this one read is kept, run it again when the other is done")
+        }
         _ => None,
     }
 }
