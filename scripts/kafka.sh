@@ -4,6 +4,7 @@
 #   scripts/kafka.sh fetch               get the jars into the cache, once
 #   scripts/kafka.sh start               start a broker, wait until it answers, print its bootstrap address
 #   scripts/kafka.sh status              print the bootstrap address of the running broker; fail if none runs
+#   scripts/kafka.sh pid                 print the process id of the running broker; fail if none runs
 #   scripts/kafka.sh stop                end the broker that start started, and remove the scratch folder it made
 #   scripts/kafka.sh tool CLASS ARG...   run a Kafka tool, as: tool org.apache.kafka.tools.TopicCommand --list ...
 #
@@ -121,6 +122,8 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A test that kills a consumer need not wait long until its successor is let in.
+group.min.session.timeout.ms=500
 log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=2097152
 num.network.threads=2
@@ -231,6 +234,7 @@ case "${1:-}" in
   start) start ;;
   stop) stop ;;
   status) status ;;
+  pid) running || die "no broker is running"; echo "$pid" ;;
   tool) shift; need_java; fetch; tool "$@" ;;
   *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

@@ -34,7 +34,7 @@ use self::baseline::{Baseline, Forgetting};
 use self::tail::{Calibration, Tail};
 use crate::numerics::Counts;
 use crate::report::{Report, brief, events, span};
-use crate::store::{Slot, Store, from_piece, to_piece};
+use crate::store::{Slot, Store, from_piece, same_series, to_piece};
 use crate::tally::{self, Key, OpenPanes, Rows, Tally};
 use crate::ticks::{Learn, Tick, Ticks};
 
@@ -134,6 +134,7 @@ struct KindState {
 
 #[derive(Serialize, Deserialize)]
 struct Shared {
+    entities: Vec<String>,
     ticks: Ticks,
     kinds: Vec<KindState>,
     evicted: u64,
@@ -200,6 +201,10 @@ impl EventRate {
         }
         self.evict();
         findings
+    }
+
+    fn series(&self) -> Vec<String> {
+        self.config.entities.iter().map(ToString::to_string).collect()
     }
 
     fn bars(&self) -> Vec<Bar> {
@@ -459,7 +464,7 @@ impl Detector for EventRate {
     fn lane(&self) -> Box<dyn LaneFold> {
         Box::new(RateFold {
             kinds: self.config.entities.clone(),
-            open: OpenPanes::new(self.config.pane_entities_max),
+            open: OpenPanes::new(self.config.pane_entities_max, &self.series()),
             scratch: Vec::new(),
             touched: Vec::new(),
         })
@@ -470,7 +475,8 @@ impl Detector for EventRate {
     }
 
     fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let shared = Shared { ticks: self.ticks, kinds: self.kinds.clone(), evicted: self.evicted };
+        let entities = self.series();
+        let shared = Shared { entities, ticks: self.ticks, kinds: self.kinds.clone(), evicted: self.evicted };
         let mut pieces = vec![("shared".to_owned(), to_piece(UID, &shared)?)];
         pieces.extend(self.store.pieces(UID)?);
         Ok(pieces)
@@ -478,14 +484,9 @@ impl Detector for EventRate {
 
     fn restore(&mut self, pieces: &[(String, Vec<u8>)]) -> Result<()> {
         let shared: Shared = from_piece(UID, pieces, "shared")?;
-        if shared.kinds.len() != self.kinds.len() {
-            return Err(palisade_events::Error::State {
-                what: UID.into(),
-                why: format!("it is of {} entity kinds, {} are configured", shared.kinds.len(), self.kinds.len()),
-            });
-        }
+        same_series(UID, &shared.entities, &self.series())?;
         self.store = Store::restore(UID, self.kinds.len(), pieces)?;
-        Shared { ticks: self.ticks, kinds: self.kinds, evicted: self.evicted } = shared;
+        Shared { ticks: self.ticks, kinds: self.kinds, evicted: self.evicted, .. } = shared;
         Ok(())
     }
 }

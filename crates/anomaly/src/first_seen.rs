@@ -27,7 +27,7 @@ use self::ledger::{Budget, Ledger, Spent};
 use self::profile::{Habit, Profile};
 use crate::fixed_hash::FixedHash;
 use crate::report::{Report, brief, span};
-use crate::store::{Slot, Store, from_piece, to_piece};
+use crate::store::{Slot, Store, from_piece, same_series, to_piece};
 use crate::tally::{self, EVIDENCE_MAX, Key, OpenPanes, Rows, Tally};
 use crate::ticks::{Learn, Tick, Ticks};
 
@@ -118,6 +118,7 @@ struct Counters {
 
 #[derive(Serialize, Deserialize)]
 struct Shared {
+    features: Vec<String>,
     ticks: Ticks,
     ledger: Ledger,
     counters: Counters,
@@ -275,6 +276,10 @@ impl FirstSeen {
         .finding(pane, coverage)
     }
 
+    fn series(&self) -> Vec<String> {
+        self.config.features.iter().map(|feature| format!("{} {}", feature.entity(), feature.name())).collect()
+    }
+
     fn evict(&mut self) {
         let surplus = self.store.len().saturating_sub(self.config.entities_max.max(1));
         let mut removed = match surplus {
@@ -311,7 +316,7 @@ impl Detector for FirstSeen {
     fn lane(&self) -> Box<dyn LaneFold> {
         Box::new(ValueFold {
             features: self.config.features.clone(),
-            open: OpenPanes::new(self.config.pane_values_max),
+            open: OpenPanes::new(self.config.pane_values_max, &self.series()),
         })
     }
 
@@ -320,7 +325,8 @@ impl Detector for FirstSeen {
     }
 
     fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let shared = Shared { ticks: self.ticks, ledger: self.ledger.clone(), counters: self.counters };
+        let features = self.series();
+        let shared = Shared { features, ticks: self.ticks, ledger: self.ledger.clone(), counters: self.counters };
         let mut pieces = vec![("shared".to_owned(), to_piece(UID, &shared)?)];
         pieces.extend(self.store.pieces(UID)?);
         Ok(pieces)
@@ -328,8 +334,9 @@ impl Detector for FirstSeen {
 
     fn restore(&mut self, pieces: &[(String, Vec<u8>)]) -> Result<()> {
         let shared: Shared = from_piece(UID, pieces, "shared")?;
+        same_series(UID, &shared.features, &self.series())?;
         self.store = Store::restore(UID, self.config.features.len(), pieces)?;
-        Shared { ticks: self.ticks, ledger: self.ledger, counters: self.counters } = shared;
+        Shared { ticks: self.ticks, ledger: self.ledger, counters: self.counters, .. } = shared;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::fixed_hash::FixedHash;
 const SHARDS: usize = 16;
 
 /// First byte of each stored piece.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Whose state it is: a series (entity kind or feature, by its place in the configuration) and an entity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +113,15 @@ impl<S: Seen + Clone + Serialize + DeserializeOwned> Store<S> {
         }
         Ok(store)
     }
+}
+
+/// Whether stored state is of the configured series: slots go by their places.
+pub(crate) fn same_series(uid: &str, stored: &[String], configured: &[String]) -> Result<()> {
+    if stored == configured {
+        return Ok(());
+    }
+    let why = format!("it is of {}; configured are {}", stored.join(", "), configured.join(", "));
+    Err(Error::State { what: uid.into(), why })
 }
 
 /// Writes a piece of state.

@@ -11,13 +11,16 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array,
+    Array, ArrayRef, AsArray, BinaryBuilder, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt16Array,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, UInt16Type};
 use hashbrown::{Equivalent, HashMap};
+use palisade_events::position::Position;
 use palisade_events::seam::Pane;
 use palisade_events::time::Micros;
 use palisade_events::{Entity, EntityKind, Error, EventBatch, Evidence, Result, col};
+use serde::{Deserialize, Serialize};
 
 use crate::fixed_hash::FixedHash;
 
@@ -173,11 +176,13 @@ type KeyMap = HashMap<Key, Tally, ahash::RandomState>;
 pub(crate) struct OpenPanes {
     panes: BTreeMap<Pane, KeyMap>,
     keys_max: usize,
+    schema: SchemaRef,
 }
 
 impl OpenPanes {
-    pub(crate) fn new(keys_max: usize) -> Self {
-        Self { panes: BTreeMap::new(), keys_max: keys_max.max(1) }
+    /// `series` are the names of what is counted: keys name them by place, so their partials carry them.
+    pub(crate) fn new(keys_max: usize, series: &[String]) -> Self {
+        Self { panes: BTreeMap::new(), keys_max: keys_max.max(1), schema: schema(&series.join(", ")) }
     }
 
     /// Adds the rows of one key in one batch.
@@ -206,17 +211,20 @@ impl OpenPanes {
 
     pub(crate) fn take(&mut self, pane: Pane) -> Result<Option<RecordBatch>> {
         let Some(keys) = self.panes.remove(&pane) else { return Ok(None) };
-        Ok(Some(encode(bounded(keys, self.keys_max).iter())?))
+        Ok(Some(encode(&self.schema, bounded(keys, self.keys_max).iter())?))
     }
 
     pub(crate) fn snapshot(&self) -> Result<Vec<(Pane, RecordBatch)>> {
         self.panes
             .iter()
-            .map(|(pane, keys)| Ok((*pane, encode(bounded(keys.clone(), self.keys_max).iter())?)))
+            .map(|(pane, keys)| Ok((*pane, encode(&self.schema, bounded(keys.clone(), self.keys_max).iter())?)))
             .collect()
     }
 
     pub(crate) fn restore(&mut self, pane: Pane, partial: &RecordBatch) -> Result<()> {
+        if partial.schema().metadata() != self.schema.metadata() {
+            return Err(damaged("it counts something else than is configured"));
+        }
         self.panes.insert(pane, decode(partial)?.into_iter().collect());
         Ok(())
     }
@@ -248,10 +256,16 @@ fn prune(keys: &mut KeyMap, keys_max: usize) {
     keys.retain(|key, _| key.rank() <= limit);
 }
 
-fn schema() -> SchemaRef {
+/// Columns of a partial of some series.
+fn schema(series: &str) -> SchemaRef {
+    let metadata = [("series".to_owned(), series.to_owned())].into();
+    Arc::new(Schema::new_with_metadata(fields(), metadata))
+}
+
+fn fields() -> Vec<Field> {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
     let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false);
-    Arc::new(Schema::new(vec![
+    vec![
         Field::new("series", DataType::UInt16, false),
         text("entity_kind"),
         text("cluster_name"),
@@ -261,22 +275,24 @@ fn schema() -> SchemaRef {
         Field::new("count", DataType::Int64, false),
         time("first_seen"),
         time("last_seen"),
-        text("evidence"),
-    ]))
+        Field::new("evidence", DataType::Binary, false),
+    ]
 }
 
-fn encode<'k>(keys: impl Iterator<Item = (&'k Key, &'k Tally)> + Clone) -> Result<RecordBatch> {
+fn encode<'k>(schema: &SchemaRef, keys: impl Iterator<Item = (&'k Key, &'k Tally)> + Clone) -> Result<RecordBatch> {
     let text = |get: fn(&'k Key) -> &'k str| -> ArrayRef {
         Arc::new(keys.clone().map(|(key, _)| Some(get(key))).collect::<StringArray>())
     };
     let time = |get: fn(&Tally) -> Micros| -> ArrayRef {
         Arc::new(keys.clone().map(|(_, t)| Some(get(t))).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
     };
-    let mut evidence = Vec::new();
+    let mut evidence = BinaryBuilder::new();
+    let mut bytes = Vec::new();
     for (_, tally) in keys.clone() {
-        // The time is not part of an evidence's JSON, so it goes beside it.
-        let pairs: Vec<(Micros, &Evidence)> = tally.evidence.iter().map(|e| (e.time, e)).collect();
-        evidence.push(serde_json::to_string(&pairs).map_err(|e| damaged(&e.to_string()))?);
+        let stored: Vec<StoredEvidence<'_>> = tally.evidence.iter().map(StoredEvidence::of).collect();
+        bytes = postcard::to_extend(&stored, bytes).map_err(|e| damaged(&e.to_string()))?;
+        evidence.append_value(&bytes);
+        bytes.clear();
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(keys.clone().map(|(key, _)| Some(key.series)).collect::<UInt16Array>()),
@@ -288,19 +304,20 @@ fn encode<'k>(keys: impl Iterator<Item = (&'k Key, &'k Tally)> + Clone) -> Resul
         Arc::new(keys.clone().map(|(_, t)| Some(i64::try_from(t.count).unwrap_or(i64::MAX))).collect::<Int64Array>()),
         time(|t| t.first),
         time(|t| t.last),
-        Arc::new(StringArray::from(evidence)),
+        Arc::new(evidence.finish()),
     ];
-    Ok(RecordBatch::try_new(schema(), columns)?)
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 fn decode(partial: &RecordBatch) -> Result<Vec<(Key, Tally)>> {
-    if partial.schema().fields() != schema().fields() {
+    if partial.schema().fields().iter().map(AsRef::as_ref).ne(fields().iter()) {
         return Err(damaged("its columns are not those of an anomaly partial"));
     }
     let text = |column: usize| partial.column(column).as_string::<i32>();
     let time = |column: usize| partial.column(column).as_primitive::<TimestampMicrosecondType>();
     let (series, counts) =
         (partial.column(0).as_primitive::<UInt16Type>(), partial.column(6).as_primitive::<Int64Type>());
+    let evidence = partial.column(9).as_binary::<i32>();
     (0..partial.num_rows())
         .map(|row| {
             let kind = EntityKind::named(text(1).value(row)).ok_or_else(|| damaged("an entity kind is unknown"))?;
@@ -310,17 +327,58 @@ fn decode(partial: &RecordBatch) -> Result<Vec<(Key, Tally)>> {
                 namespace: text(3).is_valid(row).then(|| text(3).value(row).into()),
                 name: text(4).value(row).into(),
             };
-            let pairs: Vec<(Micros, Evidence)> =
-                serde_json::from_str(text(9).value(row)).map_err(|e| damaged(&e.to_string()))?;
+            let stored: Vec<StoredEvidence<'_>> =
+                postcard::from_bytes(evidence.value(row)).map_err(|e| damaged(&e.to_string()))?;
             let tally = Tally {
                 count: u64::try_from(counts.value(row)).map_err(|_| damaged("a count is negative"))?,
                 first: time(7).value(row),
                 last: time(8).value(row),
-                evidence: pairs.into_iter().map(|(time, evidence)| Evidence { time, ..evidence }).collect(),
+                evidence: stored.into_iter().map(Evidence::from).collect(),
             };
             Ok((Key { series: series.value(row), entity, value: text(5).value(row).into() }, tally))
         })
         .collect()
+}
+
+/// Evidence as a partial stores it.
+#[derive(Serialize, Deserialize)]
+struct StoredEvidence<'t> {
+    time: Micros,
+    event_uid: &'t str,
+    source: &'t str,
+    place: StoredPosition<'t>,
+}
+
+/// [`Position`], whose own form is for JSON.
+#[derive(Serialize, Deserialize)]
+enum StoredPosition<'t> {
+    Kafka(&'t str, i32, i64),
+    File(&'t str, i64),
+    Channel(&'t str, i64),
+}
+
+impl<'t> StoredEvidence<'t> {
+    fn of(evidence: &'t Evidence) -> Self {
+        let place = match &evidence.position {
+            Position::Kafka { topic, partition, offset } => StoredPosition::Kafka(topic, *partition, *offset),
+            Position::File { file, line } => StoredPosition::File(file, *line),
+            Position::Channel { channel, sequence } => StoredPosition::Channel(channel, *sequence),
+        };
+        Self { time: evidence.time, event_uid: &evidence.event_uid, source: &evidence.source, place }
+    }
+}
+
+impl From<StoredEvidence<'_>> for Evidence {
+    fn from(stored: StoredEvidence<'_>) -> Self {
+        let position = match stored.place {
+            StoredPosition::Kafka(topic, partition, offset) => {
+                Position::Kafka { topic: topic.to_owned(), partition, offset }
+            }
+            StoredPosition::File(file, line) => Position::File { file: file.to_owned(), line },
+            StoredPosition::Channel(channel, sequence) => Position::Channel { channel: channel.to_owned(), sequence },
+        };
+        Self { time: stored.time, event_uid: stored.event_uid.to_owned(), source: stored.source.to_owned(), position }
+    }
 }
 
 fn damaged(why: &str) -> Error {

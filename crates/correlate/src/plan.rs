@@ -21,6 +21,7 @@ use datafusion::logical_expr::expr::{AggregateFunctionParams, Sort, WindowFuncti
 use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use palisade_events::EntityKind;
 use palisade_events::schema::COLUMNS;
 
 use crate::table::{self, WindowTable};
@@ -86,6 +87,7 @@ pub(crate) fn compile(sql: &str) -> Result<Plan, String> {
         .map_err(|e| format!("only a query is possible here: {}", say(e)))?;
     check(&plan)?;
     check_result(plan.schema())?;
+    check_kinds(&plan)?;
     let optimised = state.optimize(&plan).map_err(say)?;
     // What DataFusion cannot run shows here, not at the first event.
     futures::executor::block_on(state.query_planner().create_physical_plan(&optimised, &state)).map_err(say)?;
@@ -252,6 +254,43 @@ fn check_result(schema: &DFSchema) -> Result<(), String> {
     match schema.fields().iter().find(|f| !names.insert(f.name().as_str())) {
         Some(twice) => Err(format!("the result has two columns `{}`", twice.name())),
         None => Ok(()),
+    }
+}
+
+/// Refuses kinds of entities that are written out and unknown: nothing would ever be found.
+fn check_kinds(plan: &LogicalPlan) -> Result<(), String> {
+    let Some(column) = plan.schema().index_of_column_by_name(None, "entity_kind") else { return Ok(()) };
+    match literals(plan, column).into_iter().find(|kind| EntityKind::named(kind).is_none()) {
+        Some(unknown) => Err(unknown_kind(&unknown)),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a kind of entity that nobody knows.
+pub(crate) fn unknown_kind(kind: &str) -> String {
+    let known: Vec<&str> = EntityKind::FALLBACK.into_iter().map(EntityKind::name).collect();
+    format!("`entity_kind` is `{kind}`, which is none of {}", known.join(", "))
+}
+
+/// Texts that a column of a plan's result is, where they are written out.
+fn literals(plan: &LogicalPlan, column: usize) -> Vec<String> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let expr = projection.expr.get(column).map(|expr| expr.clone().unalias_nested().data);
+            match expr {
+                Some(Expr::Literal(value, _)) => value.try_as_str().flatten().map(str::to_owned).into_iter().collect(),
+                _ => Vec::new(),
+            }
+        }
+        LogicalPlan::Union(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().into_iter().flat_map(|input| literals(input, column)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a row of the result to a finding.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
@@ -12,8 +12,9 @@ use palisade_events::id::{finding_uid, group_uid};
 use palisade_events::position::Position;
 use palisade_events::seam::{Pane, PaneCoverage};
 use palisade_events::time::{date_of, format_rfc3339};
-use palisade_events::{Entity, EntityKind, Result};
+use palisade_events::{Entity, EntityKind, Error, Result};
 
+use crate::plan::unknown_kind;
 use crate::spec::Spec;
 
 /// Events named as evidence on one finding; `count` tells how many there were.
@@ -34,19 +35,14 @@ pub(crate) fn candidates(
     result: &[RecordBatch],
     window: &RecordBatch,
 ) -> Result<(Vec<Candidate>, u64)> {
-    let uids = window.column_by_name("event_uid").map(|c| c.as_string::<i32>().clone());
-    let rows_by_uid: HashMap<&str, usize> = uids
-        .as_ref()
-        .map(|uids| uids.iter().enumerate().filter_map(|(row, uid)| Some((uid?, row))).collect())
-        .unwrap_or_default();
+    let result = result.iter().map(Columns::new).collect::<Result<Vec<_>>>()?;
+    let rows_by_uid = rows_by_uid(&result, window);
     let (mut found, mut skipped) = (Vec::new(), 0);
-    for batch in result {
-        let columns = Columns::new(batch)?;
-        for row in 0..batch.num_rows() {
-            match columns.entity(row) {
-                Some(entity) => {
-                    found.push(candidate(spec, pane, coverage, &columns, row, entity, window, &rows_by_uid))
-                }
+    for columns in &result {
+        for row in 0..columns.batch.num_rows() {
+            let entity = columns.entity(row).map_err(|why| Error::Detector { uid: spec.uid.clone(), why })?;
+            match entity {
+                Some(entity) => found.push(candidate(spec, pane, coverage, columns, row, entity, window, &rows_by_uid)),
                 None => skipped += 1,
             }
         }
@@ -58,6 +54,15 @@ pub(crate) fn candidates(
     Ok((found, skipped))
 }
 
+/// Where in the window the events are that a result names.
+fn rows_by_uid(result: &[Columns<'_>], window: &RecordBatch) -> HashMap<String, usize> {
+    let named = |columns: &Columns<'_>| (0..columns.batch.num_rows()).flat_map(|row| columns.evidence(row)).collect();
+    let named: HashSet<String> = result.iter().flat_map(|columns| -> Vec<String> { named(columns) }).collect();
+    let Some(uids) = window.column_by_name("event_uid").map(|c| c.as_string::<i32>()) else { return HashMap::new() };
+    let rows = uids.iter().enumerate().filter_map(|(row, uid)| Some((uid?, row)));
+    rows.filter(|(uid, _)| named.contains(*uid)).map(|(uid, row)| (uid.to_owned(), row)).collect()
+}
+
 #[allow(clippy::too_many_arguments)]
 fn candidate(
     spec: &Spec,
@@ -67,7 +72,7 @@ fn candidate(
     row: usize,
     entity: Entity,
     window: &RecordBatch,
-    rows_by_uid: &HashMap<&str, usize>,
+    rows_by_uid: &HashMap<String, usize>,
 ) -> Candidate {
     let event_uids = columns.evidence(row);
     let rows: Vec<usize> = event_uids.iter().filter_map(|uid| rows_by_uid.get(uid.as_str()).copied()).collect();
@@ -183,17 +188,19 @@ impl<'b> Columns<'b> {
         self.texts.get(name).filter(|column| column.is_valid(row)).map(|column| column.value(row))
     }
 
-    fn entity(&self, row: usize) -> Option<Entity> {
-        let kind = EntityKind::named(self.word("entity_kind", row)?)?;
-        let name = self.word("entity_name", row).filter(|name| !name.is_empty())?;
+    /// `None` where the row names nobody.
+    fn entity(&self, row: usize) -> Result<Option<Entity>, String> {
+        let Some(kind) = self.word("entity_kind", row) else { return Ok(None) };
+        let kind = EntityKind::named(kind).ok_or_else(|| unknown_kind(kind))?;
+        let Some(name) = self.word("entity_name", row).filter(|name| !name.is_empty()) else { return Ok(None) };
         // Only workloads live in a namespace; for other kinds the column is just something to explain with.
         let namespace = if kind == EntityKind::Workload { self.word("namespace_name", row) } else { None };
-        Some(Entity {
+        Ok(Some(Entity {
             kind,
             cluster: self.word("cluster_name", row).unwrap_or_default().into(),
             namespace: namespace.map(Into::into),
             name: name.into(),
-        })
+        }))
     }
 
     fn time(&self, name: &str, row: usize) -> Option<i64> {

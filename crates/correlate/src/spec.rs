@@ -72,7 +72,7 @@ struct Raw {
     #[serde(default)]
     triage: Vec<String>,
     #[serde(default)]
-    attack: Option<Attack>,
+    attack: Option<Spanned<Attack>>,
     #[serde(default)]
     expected: Option<String>,
     window_secs: Spanned<u64>,
@@ -139,7 +139,17 @@ impl Spec {
         if let Some(step) = raw.step.filter(|step| step.get_ref() != "pane") {
             return Err(wrong("step", step.span(), "only `pane` is known: the query runs as panes close".into()));
         }
+        if let Some(attack) = &raw.attack
+            && let Some(technique) = attack.get_ref().techniques.iter().find(|technique| !is_technique(technique))
+        {
+            let why = format!("`{technique}` is no ATT&CK technique, such as T1611 or T1552.007");
+            return Err(wrong("attack.techniques", attack.span(), why));
+        }
         let plan = plan::compile(raw.sql.get_ref()).map_err(|why| wrong("sql", raw.sql.span(), why))?;
+        if !plan.result_columns().iter().any(|column| column == "evidence") {
+            let why = "the result has no column `evidence`: which events prove it?".into();
+            return Err(wrong("sql", raw.sql.span(), why));
+        }
         let explanation = Template::parse(raw.explanation.get_ref(), &plan.result_columns())
             .map_err(|why| wrong("explanation", raw.explanation.span(), why))?;
         Ok(Self {
@@ -152,7 +162,7 @@ impl Spec {
             references: raw.references,
             false_positives: raw.false_positives,
             triage: raw.triage,
-            attack: raw.attack.unwrap_or_default(),
+            attack: raw.attack.map(Spanned::into_inner).unwrap_or_default(),
             expected: raw.expected.unwrap_or_else(|| format!("no such events together within {window_secs} s")),
             window_secs,
             sql: raw.sql.into_inner(),
@@ -180,5 +190,14 @@ impl Spec {
     /// Which rows are kept for the query, as an expression; `true` keeps all.
     pub fn kept_rows(&self) -> String {
         self.plan.keep.as_ref().map_or_else(|| "true".into(), ToString::to_string)
+    }
+}
+
+fn is_technique(id: &str) -> bool {
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let Some(number) = id.strip_prefix('T') else { return false };
+    match number.split_once('.') {
+        Some((technique, sub)) => digits(technique, 4) && digits(sub, 3),
+        None => digits(number, 4),
     }
 }

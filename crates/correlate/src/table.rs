@@ -37,11 +37,11 @@ pub(crate) fn kept_schema(kept: &[usize]) -> SchemaRef {
 /// The table; its rows are put in before each run.
 #[derive(Debug, Default)]
 pub(crate) struct WindowTable {
-    rows: Mutex<Option<RecordBatch>>,
+    rows: Mutex<Vec<RecordBatch>>,
 }
 
 impl WindowTable {
-    pub(crate) fn put(&self, rows: Option<RecordBatch>) {
+    pub(crate) fn put(&self, rows: Vec<RecordBatch>) {
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 }
@@ -71,21 +71,19 @@ impl TableProvider for WindowTable {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..full.fields().len()).collect());
         let projected = kept_schema(&wanted);
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let batches = match rows {
-            None => Vec::new(),
-            Some(rows) => {
-                let column = |field: &Arc<Field>| {
-                    rows.column_by_name(field.name())
-                        .cloned()
-                        .ok_or_else(|| exec_datafusion_err!("column `{}` was not kept", field.name()))
-                };
-                let columns = projected.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-                let batch = RecordBatch::try_new_with_options(Arc::clone(&projected), columns, &options)?;
-                let starts = (0..batch.num_rows()).step_by(BATCH_ROWS);
-                starts.map(|at| batch.slice(at, BATCH_ROWS.min(batch.num_rows() - at))).collect()
-            }
-        };
+        let mut batches = Vec::with_capacity(rows.len());
+        for rows in rows {
+            let column = |field: &Arc<Field>| {
+                rows.column_by_name(field.name())
+                    .cloned()
+                    .ok_or_else(|| exec_datafusion_err!("column `{}` was not kept", field.name()))
+            };
+            let columns = projected.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&projected), columns, &options)?;
+            let starts = (0..batch.num_rows()).step_by(BATCH_ROWS);
+            batches.extend(starts.map(|at| batch.slice(at, BATCH_ROWS.min(batch.num_rows() - at))));
+        }
         Ok(MemorySourceConfig::try_new_exec(&[batches], projected, None)?)
     }
 }

@@ -425,6 +425,9 @@ fn what_would_make_stream_and_history_differ_is_refused_by_name() {
         ("SELECT 1 AS one FROM events".into(), "entity_kind"),
         (format!("{HEAD}, time AS count FROM events"), "`count`"),
         (format!("{HEAD}, event_uid AS evidence FROM events"), "`evidence`"),
+        (format!("{HEAD} FROM events"), "`evidence`"),
+        ("SELECT 'person' AS entity_kind, actor_user_name AS entity_name FROM events".into(), "`person`"),
+        (format!("{HEAD} FROM events UNION ALL SELECT 'person', actor_user_name FROM events"), "`person`"),
         (format!("{HEAD} FROM events WHERE nonsense = 1"), "nonsense"),
         ("SELECT FROM".into(), ""),
     ] {
@@ -432,15 +435,18 @@ fn what_would_make_stream_and_history_differ_is_refused_by_name() {
         assert_eq!((error.key.as_str(), error.line), ("sql", Some(8)), "{sql}");
         assert!(error.why.contains(told), "{sql}: {}", error.why);
     }
+    const ONE: &str = "make_array(event_uid) AS evidence";
+    const ALL: &str = "array_agg(event_uid ORDER BY time, event_uid) AS evidence";
     for sql in [
-        format!("{HEAD}, event_uid AS e FROM events ORDER BY time, event_uid LIMIT 5"),
-        format!("{HEAD}, row_number() OVER (ORDER BY time, event_uid) AS n FROM events"),
-        format!("{HEAD}, count(*) OVER (PARTITION BY actor_user_name) AS n FROM events"),
-        format!("{HEAD}, string_agg(DISTINCT pod_name, ',' ORDER BY pod_name) AS pods FROM events GROUP BY 2"),
+        format!("{HEAD}, {ONE}, event_uid AS e FROM events ORDER BY time, event_uid LIMIT 5"),
+        format!("{HEAD}, {ONE}, row_number() OVER (ORDER BY time, event_uid) AS n FROM events"),
+        format!("{HEAD}, {ONE}, count(*) OVER (PARTITION BY actor_user_name) AS n FROM events"),
+        format!("{HEAD}, {ALL}, string_agg(DISTINCT pod_name, ',' ORDER BY pod_name) AS pods FROM events GROUP BY 2"),
         format!(
-            "{HEAD}, x.id FROM (SELECT actor_user_name, event_uid AS id, time FROM events) x ORDER BY x.time, x.id LIMIT 1"
+            "{HEAD}, make_array(x.id) AS evidence FROM (SELECT actor_user_name, event_uid AS id, time FROM events) x
+             ORDER BY x.time, x.id LIMIT 1"
         ),
-        format!("{HEAD} FROM events WHERE lower(actor_user_name) LIKE 'a%'"),
+        format!("{HEAD}, {ONE} FROM events WHERE lower(actor_user_name) LIKE 'a%'"),
     ] {
         spec_of(&sql).unwrap();
     }
@@ -449,7 +455,8 @@ fn what_would_make_stream_and_history_differ_is_refused_by_name() {
 #[test]
 fn wrong_keys_are_named_with_their_line() {
     let good = "uid = 'u'\ntitle = 't'\nlevel = 'low'\nversion = '1'\nauthor = 'a'\nwindow_secs = 60\nexplanation = 'x {entity_name}'\n\
-        sql = \"SELECT 'user' AS entity_kind, actor_user_name AS entity_name FROM events\"\n";
+        sql = \"SELECT 'user' AS entity_kind, actor_user_name AS entity_name, make_array(event_uid) AS evidence FROM events\"\n\
+        [attack]\nversion = '18'\ntechniques = ['T1078']\ntactics = []\n";
     Spec::parse(good).unwrap();
     for (from, to, key, line) in [
         ("'low'", "'bad'", "level", 3),
@@ -458,6 +465,7 @@ fn wrong_keys_are_named_with_their_line() {
         ("title", "titel", "toml", 2),
         ("'u'", "' '", "uid", 1),
         ("author = 'a'", "author = 'a'\nstep = 'hour'", "step", 6),
+        ("'T1078'", "'T1078', 'privilege escalation'", "attack.techniques", 9),
     ] {
         let error = Spec::parse(&good.replace(from, to)).unwrap_err();
         assert_eq!((error.key.as_str(), error.line), (key, Some(line)), "{error}");
@@ -466,7 +474,7 @@ fn wrong_keys_are_named_with_their_line() {
 
 fn rows_of(sql: &str, rows: RecordBatch) -> Vec<String> {
     let table = Arc::new(WindowTable::default());
-    table.put(Some(rows));
+    table.put(vec![rows]);
     let session = plan::session(table).unwrap();
     let context = SessionContext::new_with_state(session);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

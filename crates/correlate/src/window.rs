@@ -135,25 +135,29 @@ impl Window {
     }
 
     async fn judge(&self, pane: Pane, start: Micros, held: &mut Held) -> Result<Vec<Finding>, Error> {
-        let window = since(&concat_batches(&self.schema, held.panes.values())?, start);
-        let result = self.run(window.clone()).await?;
+        let rows: Vec<RecordBatch> = held.panes.values().map(|rows| since(rows, start)).collect();
+        let result = self.run(rows.clone()).await?;
+        held.shared.forget(start);
+        if result.iter().all(|batch| batch.num_rows() == 0) {
+            return Ok(Vec::new());
+        }
+        let window = concat_batches(&self.schema, &rows)?;
         let coverage = if held.shared.lossy.is_empty() { PaneCoverage::Complete } else { PaneCoverage::Lossy };
         let (found, skipped) = candidates(&self.spec, pane, coverage, &result, &window)?;
         held.shared.counters.results_skipped += skipped;
-        held.shared.forget(start);
         let news = found.into_iter().filter_map(|candidate| held.shared.tell(pane, candidate)).collect();
         held.shared.bound(self.bounds.incidents_max);
         Ok(news)
     }
 
-    async fn run(&self, rows: RecordBatch) -> Result<Vec<RecordBatch>, Error> {
-        self.table.put(Some(rows));
+    async fn run(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
+        self.table.put(rows);
         let result = async {
             let plan = self.session.query_planner().create_physical_plan(&self.query, &self.session).await?;
             collect(plan, self.session.task_ctx()).await
         };
         let result = result.await;
-        self.table.put(None);
+        self.table.put(Vec::new());
         result.map_err(|e| Error::query(&self.spec.uid, &e.strip_backtrace()))
     }
 

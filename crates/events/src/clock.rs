@@ -33,6 +33,8 @@ pub struct LaneClock {
     max_before: Option<Micros>,
     /// Largest believed event time including the current record.
     max: Option<Micros>,
+    /// More than one row stands behind it. The word of a lane's first row alone moves no watermark.
+    confirmed: bool,
     /// Consecutive doubtful rows, and the smallest time among them.
     doubtful: u32,
     doubtful_min: Micros,
@@ -52,7 +54,7 @@ pub struct Moment {
 impl LaneClock {
     /// A clock that has seen nothing.
     pub fn new(tolerance: Tolerance) -> Self {
-        Self { tolerance, max_before: None, max: None, doubtful: 0, doubtful_min: 0 }
+        Self { tolerance, max_before: None, max: None, confirmed: false, doubtful: 0, doubtful_min: 0 }
     }
 
     /// Begins the next record of the lane: what earlier records showed is now what rows are compared with.
@@ -63,7 +65,7 @@ impl LaneClock {
     /// Judges one row of the current record by its event time, and by the carrier's time if the record has one.
     pub fn observe(&mut self, time: Micros, carrier: Option<Micros>) -> Moment {
         let max_before = self.max_before;
-        let late = max_before.is_some_and(|max| time < max.saturating_sub(self.tolerance.lateness));
+        let late = self.confirmed && max_before.is_some_and(|max| time < max.saturating_sub(self.tolerance.lateness));
         let doubtful = self.is_doubtful(time, carrier);
         if !doubtful {
             self.max = Some(self.max.map_or(time, |max| max.max(time)));
@@ -79,6 +81,12 @@ impl LaneClock {
         };
         if time <= bound.saturating_add(self.tolerance.skew_max) {
             self.doubtful = 0;
+            if carrier.is_some() || time >= bound.saturating_sub(self.tolerance.skew_max) {
+                self.confirmed = true;
+            } else if !self.confirmed {
+                // The first row lies far ahead of this one: it is the one to doubt.
+                self.max = Some(time);
+            }
             return false;
         }
         if carrier.is_some() {
@@ -90,7 +98,7 @@ impl LaneClock {
             return true;
         }
         // The whole lane moved: believe it from here on. The rows before stay doubtful, as they were stored.
-        self.doubtful = 0;
+        (self.doubtful, self.confirmed) = (0, true);
         self.max = Some(self.max.map_or(self.doubtful_min, |max| max.max(self.doubtful_min)));
         false
     }
@@ -107,7 +115,7 @@ impl LaneClock {
 
     /// The lane promises no more on-time rows before this moment.
     pub fn watermark(&self) -> Option<Micros> {
-        self.max.map(|max| max.saturating_sub(self.tolerance.lateness))
+        self.max.filter(|_| self.confirmed).map(|max| max.saturating_sub(self.tolerance.lateness))
     }
 
     /// Largest believed event time so far.
@@ -149,6 +157,18 @@ mod tests {
         assert_eq!(observe(&mut clock, 101, None), (false, false));
         assert_eq!(clock.watermark(), Some(91));
         assert_eq!(observe(&mut clock, 9_999, Some(110)), (false, true));
+    }
+
+    #[test]
+    fn a_first_row_from_the_future_does_not_either() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        assert_eq!(observe(&mut clock, 100_000, None), (false, false));
+        assert_eq!(clock.watermark(), None, "nothing bears it out");
+        assert_eq!(observe(&mut clock, 100, None), (false, false), "nor is what follows late by it");
+        assert_eq!(clock.watermark(), None);
+        assert_eq!(observe(&mut clock, 105, None), (false, false));
+        assert_eq!(clock.watermark(), Some(95));
+        assert_eq!(observe(&mut clock, 100_000, None), (false, true));
     }
 
     #[test]

@@ -193,12 +193,14 @@ impl Finding {
             "rule_version": self.rule_version,
             "title": self.title,
             "severity": self.severity,
+            "severity_id": self.severity.id(),
             "confidence": self.confidence,
             "entities": self.entities,
             "owner": self.owner,
             "count": self.count,
             "first_seen": format_rfc3339(self.first_seen),
             "last_seen": format_rfc3339(self.last_seen),
+            "detected_at": format_rfc3339(self.detected_at),
             "author": self.author,
             "references": self.references,
             "false_positives": self.false_positives,
@@ -209,6 +211,7 @@ impl Finding {
             "expected": self.expected,
             "p_value": self.p_value,
             "evidence": self.evidence,
+            "excerpt": serde_json::from_str(&self.excerpt).unwrap_or_else(|_| serde_json::Value::from(&*self.excerpt)),
             "coverage": self.coverage,
         })
     }

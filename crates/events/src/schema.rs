@@ -10,6 +10,9 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::facts::{coverage_schema, decisions_schema, rejects_schema};
+use crate::finding::findings_schema;
+
 /// How a column stores its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -63,7 +66,7 @@ pub struct Column {
     pub ocsf: &'static str,
     /// ECS field name; empty where ECS has none.
     pub ecs: &'static str,
-    /// Formats that fill it: `all`, or names of decoders.
+    /// Formats that fill it: `all`, or names of decoders. A mapping fills what it names; some columns only that does.
     pub filled_by: &'static str,
     /// What it holds.
     pub meaning: &'static str,
@@ -176,17 +179,17 @@ columns! {
         "OCSF class (6003 API activity, 1007 process, 1001 file system, 4001 network, 3002 authentication, 2004 detection, 0 base).";
     ACTIVITY_ID Int "activity_id" "activity_id" "" "all"
         "OCSF activity within the class.";
-    SEVERITY_ID Int "severity_id" "severity_id" "event.severity" "falco, mapped"
+    SEVERITY_ID Int "severity_id" "severity_id" "event.severity" "falco"
         "OCSF severity stated by the source, 1 informational to 6 fatal.";
-    STATUS_ID Int "status_id" "status_id" "event.outcome" "k8s_audit, auditd, mapped"
+    STATUS_ID Int "status_id" "status_id" "event.outcome" "k8s_audit, auditd"
         "Outcome: 1 success, 2 failure, absent if unknown.";
     STATUS_DETAIL Text "status_detail" "status_detail" "event.reason" "k8s_audit, auditd"
         "Why it failed, in the source's words.";
-    MESSAGE Text "message" "message" "message" "falco, mapped"
+    MESSAGE Text "message" "message" "message" "falco"
         "The source's own sentence.";
-    METADATA_UID Text "metadata_original_uid" "metadata.original_event_uid" "event.original_id" "k8s_audit, auditd"
+    METADATA_UID Text "metadata_original_uid" "metadata.original_event_uid" "event.original_id" "k8s_audit, falco, auditd"
         "The source's id of the event: auditID, audit serial.";
-    METADATA_CORRELATION_UID Text "metadata_correlation_uid" "metadata.correlation_uid" "trace.id" "k8s_audit, auditd"
+    METADATA_CORRELATION_UID Text "metadata_correlation_uid" "metadata.correlation_uid" "trace.id" "k8s_audit, falco, auditd"
         "Shared by the events of one request or one assembled record set.";
     METADATA_PRODUCT_NAME Word "metadata_product_name" "metadata.product.name" "observer.product" "all"
         "Product that wrote the event.";
@@ -222,7 +225,7 @@ columns! {
         "Records that made this event.";
     REDACTED Int "redacted" "" "" "all"
         "Secrets replaced in this event before anything saw it.";
-    TRUNCATED Flag "truncated" "" "" "k8s_audit, falco"
+    TRUNCATED Flag "truncated" "" "" "k8s_audit, falco, auditd"
         "The source had cut the event's body.";
     CLOUD_ACCOUNT_UID Word "cloud_account_uid" "cloud.account.uid" "cloud.account.id" "mapped"
         "Cloud account.";
@@ -230,111 +233,111 @@ columns! {
         "Cloud region.";
     CLUSTER_NAME Word "cluster_name" "unmapped.cluster.name" "orchestrator.cluster.name" "all"
         "Cluster: stated by the source's configuration.";
-    DEVICE_HOSTNAME Word "device_hostname" "device.hostname" "host.name" "falco, auditd, mapped"
+    DEVICE_HOSTNAME Word "device_hostname" "device.hostname" "host.name" "falco, auditd"
         "Node.";
-    NAMESPACE_NAME Word "namespace_name" "resources.namespace" "orchestrator.namespace" "k8s_audit, falco, mapped"
+    NAMESPACE_NAME Word "namespace_name" "resources.namespace" "orchestrator.namespace" "k8s_audit, falco"
         "Kubernetes namespace.";
-    WORKLOAD_NAME Word "workload_name" "unmapped.workload.name" "orchestrator.resource.parent.name" "k8s_audit, falco, mapped"
+    WORKLOAD_NAME Word "workload_name" "unmapped.workload.name" "orchestrator.resource.parent.name" "k8s_audit, falco"
         "Workload: the owner of the pod, from its name where nothing better is known.";
-    POD_NAME Word "pod_name" "unmapped.pod.name" "kubernetes.pod.name" "k8s_audit, falco, mapped"
+    POD_NAME Word "pod_name" "unmapped.pod.name" "kubernetes.pod.name" "k8s_audit, falco"
         "Pod.";
     POD_UID Word "container_pod_uuid" "container.pod_uuid" "kubernetes.pod.uid" "mapped"
         "Pod uid.";
-    CONTAINER_UID Word "container_uid" "container.uid" "container.id" "falco, mapped"
+    CONTAINER_UID Word "container_uid" "container.uid" "container.id" "falco"
         "Container id as the source wrote it (12, 31 or 64 hex digits).";
-    CONTAINER_UID_SHORT Word "container_uid_short" "" "" "falco, mapped"
+    CONTAINER_UID_SHORT Word "container_uid_short" "" "" "falco"
         "First 12 hex digits of the container id: the join key between sources.";
-    CONTAINER_NAME Word "container_name" "container.name" "container.name" "k8s_audit, falco, mapped"
+    CONTAINER_NAME Word "container_name" "container.name" "container.name" "k8s_audit, falco"
         "Container.";
-    CONTAINER_IMAGE_NAME Word "container_image_name" "container.image.name" "container.image.name" "k8s_audit, falco, mapped"
+    CONTAINER_IMAGE_NAME Word "container_image_name" "container.image.name" "container.image.name" "k8s_audit, falco"
         "Image repository.";
-    CONTAINER_IMAGE_TAG Word "container_image_tag" "container.image.tag" "container.image.tag" "k8s_audit, falco, mapped"
+    CONTAINER_IMAGE_TAG Word "container_image_tag" "container.image.tag" "container.image.tag" "k8s_audit, falco"
         "Image tag.";
-    CONTAINER_IMAGE_UID Word "container_image_uid" "container.image.uid" "container.image.hash.all" "k8s_audit, falco, mapped"
+    CONTAINER_IMAGE_UID Word "container_image_uid" "container.image.uid" "container.image.hash.all" "k8s_audit, falco"
         "Image digest.";
-    ACTOR_USER_NAME Word "actor_user_name" "actor.user.name" "user.name" "k8s_audit, falco, auditd, mapped"
+    ACTOR_USER_NAME Word "actor_user_name" "actor.user.name" "user.name" "k8s_audit, falco, auditd"
         "Who did it.";
-    ACTOR_USER_UID Word "actor_user_uid" "actor.user.uid" "user.id" "k8s_audit, falco, auditd, mapped"
+    ACTOR_USER_UID Word "actor_user_uid" "actor.user.uid" "user.id" "k8s_audit, falco, auditd"
         "Who did it, by id.";
     ACTOR_USER_GROUPS Words "actor_user_groups" "actor.user.groups" "user.group.name" "k8s_audit"
         "Groups of the user.";
     ACTOR_LOGIN_UID Word "actor_session_uid" "actor.session.uid" "user.audit.id" "falco, auditd"
         "Login uid (auid), which survives su and sudo; absent if unset.";
-    ACTOR_SERVICE_ACCOUNT Word "actor_service_account" "" "" "k8s_audit, mapped"
+    ACTOR_SERVICE_ACCOUNT Word "actor_service_account" "" "" "k8s_audit"
         "Service account as namespace/name, if the user is one.";
     ACTOR_IMPERSONATED_NAME Word "actor_impersonated_user_name" "actor.impersonated_user.name" "user.effective.name" "k8s_audit"
         "User that the actor acted as.";
     ACTOR_SESSION_TERMINAL Word "actor_session_terminal" "actor.session.terminal" "process.tty.name" "auditd"
         "Terminal.";
-    HTTP_USER_AGENT Word "http_request_user_agent" "http_request.user_agent" "user_agent.original" "k8s_audit, mapped"
+    HTTP_USER_AGENT Word "http_request_user_agent" "http_request.user_agent" "user_agent.original" "k8s_audit, falco"
         "User agent: client supplied, so never proof.";
-    HTTP_URL_PATH Text "http_request_url_path" "http_request.url.path" "url.path" "k8s_audit, mapped"
+    HTTP_URL_PATH Text "http_request_url_path" "http_request.url.path" "url.path" "k8s_audit, falco"
         "Request URI.";
-    API_OPERATION Word "api_operation" "api.operation" "event.action" "k8s_audit, auditd, mapped"
+    API_OPERATION Word "api_operation" "api.operation" "event.action" "k8s_audit, falco, auditd"
         "Verb, system call or record type.";
-    API_SERVICE_NAME Word "api_service_name" "api.service.name" "event.provider" "k8s_audit, mapped"
+    API_SERVICE_NAME Word "api_service_name" "api.service.name" "event.provider" "k8s_audit"
         "Service or API group that served it.";
     API_VERSION Word "api_version" "api.version" "" "k8s_audit"
         "Version of the resource's API.";
-    API_RESPONSE_CODE Int "api_response_code" "api.response.code" "http.response.status_code" "k8s_audit, mapped"
+    API_RESPONSE_CODE Int "api_response_code" "api.response.code" "http.response.status_code" "k8s_audit, falco"
         "Response code.";
-    RESOURCE_TYPE Word "resource_type" "resources.type" "orchestrator.resource.type" "k8s_audit, mapped"
+    RESOURCE_TYPE Word "resource_type" "resources.type" "orchestrator.resource.type" "k8s_audit, falco"
         "Resource, in the plural as in the API.";
-    RESOURCE_SUBRESOURCE Word "resource_subresource" "" "" "k8s_audit"
+    RESOURCE_SUBRESOURCE Word "resource_subresource" "" "" "k8s_audit, falco"
         "Subresource: exec, attach, status.";
-    RESOURCE_NAME Text "resource_name" "resources.name" "orchestrator.resource.name" "k8s_audit, mapped"
+    RESOURCE_NAME Text "resource_name" "resources.name" "orchestrator.resource.name" "k8s_audit, falco"
         "Name of the object acted on.";
     RESOURCE_UID Text "resource_uid" "resources.uid" "orchestrator.resource.id" "k8s_audit"
         "Uid of the object.";
-    AUTHORIZATION_DECISION Word "authorization_decision" "actor.authorizations.decision" "" "k8s_audit"
+    AUTHORIZATION_DECISION Word "authorization_decision" "actor.authorizations.decision" "" "k8s_audit, falco"
         "allow or forbid.";
-    AUTHORIZATION_REASON Word "authorization_reason" "actor.authorizations.policy.desc" "" "k8s_audit"
+    AUTHORIZATION_REASON Word "authorization_reason" "actor.authorizations.policy.desc" "" "k8s_audit, falco"
         "The grant that allowed it.";
-    PROCESS_NAME Word "process_name" "process.name" "process.name" "falco, auditd, mapped"
+    PROCESS_NAME Word "process_name" "process.name" "process.name" "falco, auditd"
         "Process name.";
-    PROCESS_PID Long "process_pid" "process.pid" "process.pid" "falco, auditd, mapped"
+    PROCESS_PID Long "process_pid" "process.pid" "process.pid" "falco, auditd"
         "Process id.";
     PROCESS_UID Text "process_uid" "process.uid" "process.entity_id" "mapped"
         "Process id that is unique over time (exec_id).";
-    PROCESS_CMD_LINE Text "process_cmd_line" "process.cmd_line" "process.command_line" "falco, auditd, mapped"
+    PROCESS_CMD_LINE Text "process_cmd_line" "process.cmd_line" "process.command_line" "falco, auditd"
         "Command line.";
-    PROCESS_FILE_PATH Word "process_file_path" "process.file.path" "process.executable" "falco, auditd, mapped"
+    PROCESS_FILE_PATH Word "process_file_path" "process.file.path" "process.executable" "falco, auditd"
         "Executable.";
-    PROCESS_CWD Word "process_working_directory" "process.working_directory" "process.working_directory" "falco, auditd, mapped"
+    PROCESS_CWD Word "process_working_directory" "process.working_directory" "process.working_directory" "falco, auditd"
         "Working directory.";
-    PROCESS_USER_NAME Word "process_user_name" "process.user.name" "process.user.name" "falco, auditd, mapped"
+    PROCESS_USER_NAME Word "process_user_name" "process.user.name" "process.user.name" "falco, auditd"
         "Effective user of the process.";
-    PROCESS_USER_UID Word "process_user_uid" "process.user.uid" "process.user.id" "falco, auditd, mapped"
+    PROCESS_USER_UID Word "process_user_uid" "process.user.uid" "process.user.id" "falco, auditd"
         "Effective uid of the process.";
-    PARENT_PROCESS_NAME Word "process_parent_name" "process.parent_process.name" "process.parent.name" "falco, mapped"
+    PARENT_PROCESS_NAME Word "process_parent_name" "process.parent_process.name" "process.parent.name" "falco"
         "Parent process.";
-    PARENT_PROCESS_PID Long "process_parent_pid" "process.parent_process.pid" "process.parent.pid" "falco, auditd, mapped"
+    PARENT_PROCESS_PID Long "process_parent_pid" "process.parent_process.pid" "process.parent.pid" "falco, auditd"
         "Parent process id.";
-    PARENT_PROCESS_CMD_LINE Text "process_parent_cmd_line" "process.parent_process.cmd_line" "process.parent.command_line" "falco, mapped"
+    PARENT_PROCESS_CMD_LINE Text "process_parent_cmd_line" "process.parent_process.cmd_line" "process.parent.command_line" "falco"
         "Parent command line.";
-    PARENT_PROCESS_FILE_PATH Word "process_parent_file_path" "process.parent_process.file.path" "process.parent.executable" "falco, mapped"
+    PARENT_PROCESS_FILE_PATH Word "process_parent_file_path" "process.parent_process.file.path" "process.parent.executable" "falco"
         "Parent executable.";
     PROCESS_ANCESTORS Words "process_ancestors" "process.parent_process.parent_process.name" "process.parent.group_leader.name" "falco"
         "Names of the ancestors, nearest first, parent excluded.";
     SYSCALL Word "syscall" "unmapped.syscall" "process.syscall.name" "falco, auditd"
         "System call or event type, by name.";
-    EXIT_CODE Long "exit_code" "exit_code" "process.exit_code" "auditd, mapped"
+    EXIT_CODE Long "exit_code" "exit_code" "process.exit_code" "auditd"
         "Return value of the call.";
-    FILE_PATH Text "file_path" "file.path" "file.path" "falco, auditd, mapped"
+    FILE_PATH Text "file_path" "file.path" "file.path" "falco, auditd"
         "File acted on.";
-    SRC_ENDPOINT_IP Word "src_endpoint_ip" "src_endpoint.ip" "source.ip" "k8s_audit, falco, auditd, mapped"
+    SRC_ENDPOINT_IP Word "src_endpoint_ip" "src_endpoint.ip" "source.ip" "k8s_audit, falco, auditd"
         "Where it came from. Kubernetes: the last address, the only one a client cannot forge.";
-    SRC_ENDPOINT_PORT Int "src_endpoint_port" "src_endpoint.port" "source.port" "falco, mapped"
+    SRC_ENDPOINT_PORT Int "src_endpoint_port" "src_endpoint.port" "source.port" "falco, auditd"
         "Source port.";
     SRC_ENDPOINT_IPS Words "src_endpoint_intermediate_ips" "src_endpoint.intermediate_ips" "" "k8s_audit"
         "All addresses as given, forgeable ones included.";
-    DST_ENDPOINT_IP Word "dst_endpoint_ip" "dst_endpoint.ip" "destination.ip" "falco, auditd, mapped"
+    DST_ENDPOINT_IP Word "dst_endpoint_ip" "dst_endpoint.ip" "destination.ip" "falco, auditd"
         "Where it went.";
-    DST_ENDPOINT_PORT Int "dst_endpoint_port" "dst_endpoint.port" "destination.port" "falco, auditd, mapped"
+    DST_ENDPOINT_PORT Int "dst_endpoint_port" "dst_endpoint.port" "destination.port" "falco, auditd"
         "Destination port.";
     DST_ENDPOINT_HOSTNAME Word "dst_endpoint_hostname" "dst_endpoint.hostname" "destination.domain" "mapped"
         "Destination name.";
-    CONNECTION_PROTOCOL Word "connection_info_protocol_name" "connection_info.protocol_name" "network.transport" "falco, mapped"
+    CONNECTION_PROTOCOL Word "connection_info_protocol_name" "connection_info.protocol_name" "network.transport" "falco"
         "Transport protocol.";
     CONNECTION_DIRECTION Word "connection_info_direction" "connection_info.direction" "network.direction" "mapped"
         "inbound, outbound or lateral.";
@@ -377,10 +380,11 @@ fn is_required(name: &str) -> bool {
 /// Writes the column reference as Markdown: the text of `docs/schema.md`.
 pub fn to_markdown() -> String {
     let mut text = String::from(
-        "# The event table\n\nOne row is one event. Names are [OCSF](https://schema.ocsf.io) paths joined by `_`. \
+        "# The tables\n\n## `events`\n\nOne row is one event. Names are [OCSF](https://schema.ocsf.io) paths joined by `_`. \
          Types: text, word (dictionary-encoded text), words (list of text), time (microseconds, UTC), long, int, flag. \
          The stored table adds `date` (from `time`), and is partitioned by `date` and `class_uid`.\n\n\
-         This page is written from `crates/events/src/schema.rs`; a test keeps the two equal.\n\n\
+         A mapping fills the columns that it names; `mapped` marks those that no other decoder fills.\n\n\
+         This page is written from `crates/events/src`; tests keep the two equal, and the decoders to what it says.\n\n\
          | column | type | OCSF | ECS | filled by | meaning |\n|---|---|---|---|---|---|\n",
     );
     for c in COLUMNS {
@@ -390,7 +394,34 @@ pub fn to_markdown() -> String {
             c.name, kind, c.ocsf, c.ecs, c.filled_by, c.meaning
         ));
     }
+    let others = [
+        ("findings", findings_schema(), "`Finding`, in `crates/events/src/finding.rs`; the stored table adds `date`"),
+        ("rejects", rejects_schema(), "`Reject`, in `crates/events/src/facts.rs`; the stored table adds `date`"),
+        ("coverage", coverage_schema(), "`Coverage`, in `crates/events/src/facts.rs`; the stored table adds `date`"),
+        ("decisions", decisions_schema(), "`Decision`, in `crates/events/src/facts.rs`"),
+    ];
+    for (name, schema, meaning) in others {
+        text.push_str(&format!("\n## `{name}`\n\nFields of {meaning}.\n\n| column | type |\n|---|---|\n"));
+        for field in schema.fields() {
+            text.push_str(&format!("| `{}` | {} |\n", field.name(), type_name(field.data_type())));
+        }
+    }
     text
+}
+
+/// A type in the words of the page.
+fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 => "text".into(),
+        DataType::Dictionary(..) => "word".into(),
+        DataType::List(_) => "words".into(),
+        DataType::Timestamp(..) => "time".into(),
+        DataType::Int64 => "long".into(),
+        DataType::Int32 => "int".into(),
+        DataType::Boolean => "flag".into(),
+        DataType::Float64 => "double".into(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

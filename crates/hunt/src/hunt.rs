@@ -1,9 +1,15 @@
 //! A read-only session over a lake.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext, ident};
+use datafusion::sql::parser::DFParser;
 use futures::{Stream, StreamExt, TryStreamExt};
 use palisade_events::EventBatch;
 use palisade_events::schema::COLUMNS;
@@ -52,7 +58,12 @@ impl Hunt {
     pub async fn open_with(url: &str, options: LakeOptions, limits: Limits) -> Result<Self> {
         let mut lake = Lake::open_existing_with(url, options).await?;
         let runtime = RuntimeEnvBuilder::new().with_memory_limit(limits.memory_bytes_max, 1.0).build_arc()?;
-        let context = SessionContext::new_with_config_rt(session_config(), runtime);
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(session_config())
+            .with_runtime_env(runtime)
+            .with_physical_optimizer_rules(optimizer_rules())
+            .build();
+        let context = SessionContext::new_with_state(state);
         for table in Table::ALL {
             let delta = lake.delta(table).await?;
             delta.update_datafusion_session(&context.state()).map_err(palisade_lake::Error::from)?;
@@ -122,6 +133,14 @@ impl Hunt {
     }
 }
 
+/// Cuts a text into its statements, at the semicolons that end one: not at those in quotes or comments.
+///
+/// # Errors
+/// When one of them is no SQL.
+pub fn statements(text: &str) -> Result<Vec<String>> {
+    Ok(DFParser::parse_sql(text)?.iter().map(ToString::to_string).collect())
+}
+
 /// In which order rows come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RowOrder {
@@ -149,6 +168,12 @@ const REQUIRED: [&str; 8] = ["event_uid", "time", "class_uid", "activity_id", "s
 
 /// Filters run while files are decoded, on row groups that partitions, statistics and bloom filters leave over. Text
 /// comes as plain strings, the type that event batches are made from.
+/// DataFusion's own rules, without the one that hands a LIMIT to the scan. The scan of a Delta table promises to keep it
+/// and forgets it where no column is read, as in `SELECT 1 FROM events LIMIT 1`. A limit above the scan ends it as early.
+fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "LimitPushdown").collect()
+}
+
 fn session_config() -> SessionConfig {
     let mut config = SessionConfig::new().with_information_schema(true);
     let parquet = &mut config.options_mut().execution.parquet;

@@ -9,7 +9,7 @@ pub mod hunt;
 mod views;
 mod print;
 
-pub use hunt::{Hunt, Limits, RowOrder};
+pub use hunt::{Hunt, Limits, RowOrder, statements};
 pub use print::{Layout, layout};
 
 /// Says why a query has no answer.

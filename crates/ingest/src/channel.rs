@@ -6,7 +6,6 @@
 //!
 //! Not here: pipelines without a lake, which need no source at all.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -183,14 +182,11 @@ impl ChannelSource {
     }
 
     fn each(&self, lanes: &[Arc<Lane>], mut change: impl FnMut(usize, &mut Post)) {
-        let mut posts = self.shared.lock();
-        let by_lane: BTreeMap<_, _> = lanes.iter().enumerate().map(|(i, lane)| (lane.as_ref().clone(), i)).collect();
-        for post in posts.iter_mut() {
-            if let Some(index) = by_lane.get(post.lane.as_ref()) {
-                change(*index, post);
+        for post in self.shared.lock().iter_mut() {
+            if let Some(index) = lanes.iter().position(|lane| *lane == post.lane) {
+                change(index, post);
             }
         }
-        drop(posts);
         self.shared.to_senders.notify_all();
     }
 }

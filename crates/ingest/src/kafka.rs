@@ -79,7 +79,7 @@ struct OpenLane {
     queue: Option<PartitionQueue<Rebalances>>,
     held: bool,
     /// Where the next record is expected: what an expired offset is measured from.
-    next_offset: Option<i64>,
+    next_offset: i64,
     /// The last chunk was full: the next one probably is as well.
     was_full: bool,
     /// To be told with the next record.
@@ -240,7 +240,7 @@ impl KafkaSource {
 
     fn deliver(&mut self, key: &(String, i32), chunk: Chunk) {
         if let (Some(open), Some(last)) = (self.lanes.get_mut(key), chunk.records.last()) {
-            open.next_offset = Some(last.offset + 1);
+            open.next_offset = last.offset + 1;
             open.was_full = chunk.bytes.len() >= CHUNK_BYTES;
             let mut chunk = chunk;
             chunk.facts.append(&mut open.facts);
@@ -298,7 +298,7 @@ impl KafkaSource {
         }
         let (low, high) = self.watermarks(&key.0, key.1)?;
         let Some(open) = self.lanes.get(key) else { return Ok(()) };
-        let expected = open.next_offset.unwrap_or(low);
+        let expected = open.next_offset;
         if expected > high {
             return Err(self.error(recreated(&key.0, key.1, expected, high), false));
         }
@@ -307,7 +307,7 @@ impl KafkaSource {
             self.note_gap(&lane, expected, low);
         }
         // The log may also have been cut behind us and have grown again: what was read is not read a second time.
-        self.begin(&[(lane, Some(expected.max(low)))])
+        self.begin(&[(lane, expected.max(low))])
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), SourceError> {
@@ -325,16 +325,11 @@ impl KafkaSource {
         }
     }
 
-    fn begin(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError> {
+    fn begin(&mut self, lanes: &[(Arc<Lane>, i64)]) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
         for (lane, next) in lanes {
             let Some(partition) = lane.partition else { continue };
-            let offset = match (next, self.settings.begin) {
-                (Some(next), _) => Offset::Offset(*next),
-                (None, Begin::Earliest) => Offset::Beginning,
-                (None, Begin::Latest) => Offset::End,
-            };
-            list.add_partition_offset(&lane.origin, partition, offset)
+            list.add_partition_offset(&lane.origin, partition, Offset::Offset(*next))
                 .map_err(|e| self.error(format!("positioning {lane}: {e}"), false))?;
         }
         let assigned = if self.is_cooperative() {
@@ -347,8 +342,8 @@ impl KafkaSource {
             for ((topic, partition), open) in &self.lanes {
                 let is_fresh = fresh.contains(&topic.as_str())
                     && lanes.iter().any(|(lane, _)| lane.origin == *topic && lane.partition == Some(*partition));
-                if let (false, Some(next)) = (is_fresh, open.next_offset) {
-                    let _ = all.add_partition_offset(topic, *partition, Offset::Offset(next));
+                if !is_fresh {
+                    let _ = all.add_partition_offset(topic, *partition, Offset::Offset(open.next_offset));
                 }
             }
             self.consumer.assign(&all)
@@ -447,7 +442,7 @@ impl Source for KafkaSource {
                 (None, Begin::Earliest) => low,
                 (None, Begin::Latest) => high,
             };
-            positioned.push((Arc::clone(lane), Some(begin)));
+            positioned.push((Arc::clone(lane), begin));
             gaps.extend(next.filter(|next| *next < low).map(|next| (Arc::clone(lane), next, low)));
         }
         self.begin(&positioned)?;
@@ -493,7 +488,7 @@ impl Source for KafkaSource {
     }
 
     fn begins_at(&self, lane: &Lane) -> Option<i64> {
-        self.lanes.get(&(lane.origin.clone(), lane.partition?))?.next_offset
+        Some(self.lanes.get(&(lane.origin.clone(), lane.partition?))?.next_offset)
     }
 
     fn missing_lanes(&self) -> Result<usize, SourceError> {
@@ -548,3 +543,6 @@ fn recreated(topic: &str, partition: i32, expected: i64, high: i64) -> String {
 fn clock_now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

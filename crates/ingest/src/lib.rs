@@ -16,6 +16,8 @@ pub mod auditd;
 pub mod file;
 pub mod channel;
 pub mod sniff;
+#[cfg(test)]
+mod testing;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 

@@ -92,6 +92,10 @@ impl Mapped {
         let Layout::Csv { delimiter } = self.mapping.layout else { return Ok(()) };
         let cells = table::cells(text, delimiter)?;
         let Some(header) = &self.header else {
+            let missing = self.mapping.missing_from(&cells);
+            if !missing.is_empty() {
+                tracing::warn!(lane = %self.context.lane(), ?missing, "the header lacks columns that the mapping names");
+            }
             self.header = Some(cells);
             return Ok(());
         };

@@ -1,7 +1,7 @@
 //! The ledger of files: which were read, under which identity, and how far.
 //!
-//! One row for every cut that read on in a file. A file grows, is rotated, or turns up compressed; a source compares what it finds with these rows. Not here: that
-//! comparison.
+//! One row for every cut that read on in a file. A file grows, is rotated, or turns up compressed; a source compares what
+//! it finds with these rows. Not here: that comparison.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

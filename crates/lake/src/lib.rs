@@ -33,7 +33,7 @@ pub use lake::{CommitError, Lake, LakeOptions, Landed};
 pub use ledger::KnownFile;
 pub use maintain::{MaintenanceOptions, MaintenanceReport};
 pub use state::{LaneState, Manifest, StateStore};
-pub use store::{Durability, Wrap};
+pub use store::{Durability, Wrap, check_url};
 pub use tables::Table;
 
 pub use deltalake;

@@ -63,6 +63,8 @@ pub struct LaneState {
     pub next_offset: i64,
     /// Hash of the chunk with the lane's own state, if it has any.
     pub chunk: Option<String>,
+    /// Hash of the configuration under which that state was written: a lane may have been away for longer than one.
+    pub config_fingerprint: String,
 }
 
 impl Manifest {
@@ -155,20 +157,26 @@ impl StateStore {
         Err(Error::State { what: what(), why })
     }
 
-    /// The newest manifest that is whole, with all its chunks. Damaged ones are passed over.
+    /// The newest manifest that is whole, with all its chunks. Damaged ones are passed over. `None` if the job never made
+    /// one.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or there are manifests and none can be used: to begin anew would be to forget, in silence.
     pub async fn newest_manifest(&self) -> Result<Option<Manifest>> {
+        let mut damage = None;
         for cut in self.cuts().await?.into_iter().rev() {
             match self.manifest(cut).await? {
                 Ok(manifest) => return Ok(Some(manifest)),
                 Err(why) => {
-                    tracing::warn!(job = %self.job, cut, why, "a checkpoint is damaged; the one before it is used")
+                    tracing::warn!(job = %self.job, cut, why, "a checkpoint cannot be used; the one before it is tried");
+                    damage.get_or_insert(format!("none can be used; the newest, of cut {cut}: {why}"));
                 }
             }
         }
-        Ok(None)
+        match damage {
+            Some(why) => Err(Error::State { what: format!("checkpoints of job {}", self.job), why }),
+            None => Ok(None),
+        }
     }
 
     /// Deletes all manifests but the newest two whole ones, and the chunks that neither names. Call it only after a newer

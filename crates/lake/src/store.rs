@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with, object_store_factories};
+use deltalake::logstore::{LogStoreRef, ObjectStoreFactory, StorageConfig, logstore_with, object_store_factories};
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -76,12 +76,7 @@ impl Root {
                 Durability::Fast => Arc::new(LocalFileSystem::new()),
             }
         } else {
-            let scheme = Url::parse(&format!("{}://", url.scheme())).map_err(|e| location(e.to_string()))?;
-            let factories = object_store_factories();
-            let factory = factories.get(&scheme).map(|entry| Arc::clone(entry.value()));
-            let factory =
-                factory.ok_or_else(|| location(format!("this build knows no store for `{}`", url.scheme())))?;
-            factory.parse_url_opts(&url, &config).map_err(|e| location(e.to_string()))?.0
+            factory(&url).map_err(location)?.parse_url_opts(&url, &config).map_err(|e| location(e.to_string()))?.0
         };
         let store = wrap.map_or_else(|| Arc::clone(&store), |wrap| wrap(Arc::clone(&store)));
         let prefix = match ObjectStoreScheme::parse(&url) {
@@ -102,6 +97,27 @@ impl Root {
     pub(crate) fn path(&self, parts: &[&str]) -> Path {
         parts.iter().fold(self.prefix.clone(), |path, part| path.join(*part))
     }
+}
+
+/// Whether this build can use a place as a lake, as far as its name tells. Contacts nobody and makes nothing.
+///
+/// # Errors
+/// When it is no URL, or one of a store that this build leaves out.
+pub fn check_url(text: &str) -> Result<()> {
+    if is_local(text) {
+        return Ok(());
+    }
+    let location = |why: String| Error::Location { url: text.into(), why };
+    let url = Url::parse(text).map_err(|e| location(e.to_string()))?;
+    factory(&url).map(drop).map_err(location)
+}
+
+fn factory(url: &Url) -> std::result::Result<Arc<dyn ObjectStoreFactory>, String> {
+    let scheme = Url::parse(&format!("{}://", url.scheme())).map_err(|e| e.to_string())?;
+    let found = object_store_factories().get(&scheme).map(|entry| Arc::clone(entry.value()));
+    found.ok_or_else(|| {
+        format!("this build knows no store for `{}`; the features s3, azure and gcp bring theirs", url.scheme())
+    })
 }
 
 /// Whether a lake's place is a folder of this machine.

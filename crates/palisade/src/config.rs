@@ -343,9 +343,26 @@ impl Config {
         let fail = |key: String, why: String| {
             Err(ConfigError { place: place.into(), line: lines::line_of_key(text, &key), key, why })
         };
+        for (key, value) in [("job", &self.job), ("lake.url", &self.lake.url)] {
+            if value.trim().is_empty() {
+                return fail(key.into(), "is empty".into());
+            }
+        }
+        if let Err(error) = palisade_lake::check_url(&self.lake.url) {
+            return fail("lake.url".into(), error.to_string());
+        }
+        let is_address = |text: &str| {
+            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if let Some(listen) = self.http.listen.as_ref().filter(|listen| !is_address(listen)) {
+            return fail("http.listen".into(), format!("`{listen}` is no address and port, such as 127.0.0.1:9464"));
+        }
         let mut names = std::collections::BTreeSet::new();
         for (index, source) in self.sources.iter().enumerate() {
             let key = |key: &str| format!("source[{index}].{key}");
+            if source.name.trim().is_empty() {
+                return fail(key("name"), "is empty".into());
+            }
             if !names.insert(&source.name) {
                 return fail(key("name"), format!("`{}` names two sources", source.name));
             }
@@ -357,7 +374,28 @@ impl Config {
             if (format == "mapped") != source.mapping.is_some() {
                 return fail(key("mapping"), "goes with format `mapped`, and only with it".into());
             }
+            // What the guarantees rest on.
+            let own = [
+                ("group.id", "it is `group`"),
+                ("auto.offset.reset", "it is `begin`"),
+                ("enable.auto.commit", "offsets are those of the lake"),
+                ("enable.auto.offset.store", "offsets are those of the lake"),
+                ("enable.partition.eof", "it is always on"),
+            ];
+            if let Some((name, why)) = own.into_iter().find(|(name, _)| source.properties.contains_key(*name)) {
+                return fail(key(&format!("properties.{name}")), format!("cannot be set: {why}"));
+            }
+            let blank = |text: &String| text.trim().is_empty();
             match source.kind {
+                SourceKind::Kafka if !cfg!(feature = "kafka") => {
+                    return fail(key("kind"), "this build has no feature `kafka`".into());
+                }
+                SourceKind::Kafka if source.topics.iter().any(blank) => {
+                    return fail(key("topics"), "has an empty name".into());
+                }
+                SourceKind::Kafka if source.brokers.as_ref().is_some_and(blank) => {
+                    return fail(key("brokers"), "is empty".into());
+                }
                 SourceKind::Kafka if source.topics.is_empty() => return fail(key("topics"), "names no topic".into()),
                 SourceKind::Kafka
                     if source.brokers.is_none() && !source.properties.contains_key("bootstrap.servers") =>
@@ -399,10 +437,15 @@ impl Config {
         Ok(())
     }
 
-    /// Hash of what decides findings: stored with every decision and manifest.
+    /// Hash of what decides findings: stored with every decision and manifest. `rules` stands for everything that other
+    /// files say. How many threads work, and where sources and sinks are, decides nothing.
     pub fn fingerprint(&self, rules: &str) -> String {
-        let pipeline = serde_json::to_string(&self.pipeline).unwrap_or_default();
-        palisade_events::id::uid("palisade.config.v1", &[&pipeline, &format!("{:?}", self.anomaly), rules])
+        let pipeline = PipelineConfig { workers: 0, ..self.pipeline.clone() };
+        let mut sources: Vec<_> =
+            self.sources.iter().map(|s| (&s.name, &s.format, &s.cluster, s.zone_offset_secs)).collect();
+        sources.sort();
+        let decisive = (pipeline, &self.anomaly, &self.redaction, sources);
+        palisade_events::id::uid("palisade.config.v2", &[&serde_json::to_string(&decisive).unwrap_or_default(), rules])
     }
 }
 

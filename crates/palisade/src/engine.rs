@@ -203,12 +203,14 @@ impl Engine {
         self.seats.values().all(|seat| seat.work.is_some())
     }
 
-    /// Whether a lane may work on: it is at home, awake, and not too far ahead of the slowest active lane.
+    /// Whether a lane is at home and awake.
+    pub fn is_ready(&self, key: &str) -> bool {
+        self.seats.get(key).is_some_and(|seat| seat.work.is_some() && seat.attendance == Attendance::Active)
+    }
+
+    /// Whether a lane may work on: it is ready, and not too far ahead of the slowest active lane.
     pub fn may_work(&self, key: &str) -> bool {
-        let Some(seat) = self.seats.get(key) else { return false };
-        if seat.work.is_none() || seat.attendance != Attendance::Active {
-            return false;
-        }
+        let Some(seat) = self.seats.get(key).filter(|_| self.is_ready(key)) else { return false };
         let ahead_max = self.settings.panes_ahead_max.saturating_mul(self.settings.pane_length);
         match (seat.watermark, self.slowest(Some(key))) {
             (Some(own), Some(slowest)) => own <= slowest.saturating_add(ahead_max),

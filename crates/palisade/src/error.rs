@@ -1,6 +1,6 @@
 //! Why a pipeline cannot continue. Bad input is not among the reasons: it becomes rejects.
 
-/// Says what failed, where, and whether trying again can help ([`Error::retry`]).
+/// Says what failed, and where.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration cannot be used.
@@ -52,15 +52,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether trying again can help.
-    pub fn retry(&self) -> bool {
-        match self {
-            Self::Source(error) => error.retry,
-            Self::Lake(_) | Self::Io { .. } => true,
-            _ => false,
-        }
-    }
-
     /// Names what was attempted when the system failed.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();

@@ -5,7 +5,7 @@
 //! topics or files in, findings and history committed exactly once. The crates underneath work alone too: a `Decoder`
 //! turns bytes into batches, a `Detector` judges closed panes.
 //!
-//! Threads, clocks, channels and configuration live in this crate and nowhere else.
+//! Configuration, the threads of a pipeline and the clock of its run loop live in this crate and nowhere else.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -195,8 +195,8 @@ impl Pipeline {
         self.engine.accounts()
     }
 
-    /// What was wrong with rules that were left out.
-    pub fn problems(&self) -> &[String] {
+    /// What was wrong with rules; those with a fatal problem were left out.
+    pub fn problems(&self) -> &[palisade_rules::Problem] {
         &self.plan.problems
     }
 

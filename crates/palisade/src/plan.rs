@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_anomaly::{EventRate, FirstSeen};
-use palisade_correlate::SqlCorrelation;
+use palisade_correlate::{Spec, SqlCorrelation};
 use palisade_events::clock::Tolerance;
 use palisade_events::time::{Micros, SECOND};
 use palisade_events::{Detector, FieldPlan, Lane, LaneClock, Panes};
 use palisade_ingest::file::Header;
 use palisade_ingest::{Format, Limits, Mapping, Redactor, Settings};
-use palisade_rules::RuleSet;
+use palisade_rules::{Problem, RuleSet};
 
 use crate::config::{Config, SourceConfig, SourceKind};
 use crate::engine::{Engine, EngineSettings, LaneWork, Stages};
@@ -45,14 +45,14 @@ pub struct Plan {
     engine: EngineSettings,
     detectors: Vec<DetectorPlan>,
     fingerprint: String,
-    /// What was wrong with rules that were left out.
-    pub problems: Vec<String>,
+    /// What was wrong with rules; those with a fatal problem were left out.
+    pub problems: Vec<Problem>,
 }
 
 enum DetectorPlan {
     EventRate(palisade_anomaly::EventRateConfig),
     FirstSeen(palisade_anomaly::FirstSeenConfig),
-    Correlation(Arc<palisade_correlate::Spec>),
+    Correlation(Arc<Spec>),
 }
 
 impl Plan {
@@ -83,6 +83,11 @@ impl Plan {
             let feed = feed(config, source, &fields, &redactor)?;
             feeds.insert(source.name.clone(), feed);
         }
+        let mapping = |feed: &Feed| match &feed.format {
+            Format::Mapped(mapping) => Some(mapping.text().to_owned()),
+            _ => None,
+        };
+        let mappings: String = feeds.values().filter_map(mapping).collect();
         let plan = Self {
             stages: Arc::new(Stages {
                 plan: fields,
@@ -101,7 +106,7 @@ impl Plan {
                 panes_ahead_max: config.pipeline.panes_ahead_max.max(1),
             },
             detectors,
-            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{correlations}")),
+            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{correlations}{mappings}")),
             problems,
         };
         plan.make_detectors()?;
@@ -159,26 +164,33 @@ impl Plan {
     }
 }
 
-fn load_rules(config: &Config) -> Result<(RuleSet, Vec<String>)> {
+fn load_rules(config: &Config) -> Result<(RuleSet, Vec<Problem>)> {
     let fail = |e: &dyn std::fmt::Display| Error::Rules(e.to_string());
     let (mut rules, problems) = RuleSet::load(&config.rules.paths).map_err(|e| fail(&e))?;
     if config.rules.starter {
         rules = RuleSet::starter().map_err(|e| fail(&e))?.merge(rules);
     }
-    Ok((rules, problems.iter().map(ToString::to_string).collect()))
+    Ok((rules, problems))
 }
 
-fn load_correlations(config: &Config) -> Result<Vec<palisade_correlate::Spec>> {
-    let mut specs = Vec::new();
-    if config.correlate.starter {
-        specs.extend(palisade_correlate::starter().map_err(|e| Error::Correlate(e.to_string()))?);
-    }
+fn load_correlations(config: &Config) -> Result<Vec<Spec>> {
+    let mut own: Vec<Spec> = Vec::new();
     for path in correlation_files(&config.correlate.paths)? {
         let text = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
-        let spec =
-            palisade_correlate::Spec::parse(&text).map_err(|e| Error::Correlate(format!("{}: {e}", path.display())))?;
-        specs.push(spec);
+        let wrong = |why: String| Error::Correlate(format!("{}: {why}", path.display()));
+        let spec = Spec::parse(&text).map_err(|e| wrong(e.to_string()))?;
+        if own.iter().any(|known| known.uid == spec.uid) {
+            return Err(wrong(format!("a second correlation with the uid `{}`", spec.uid)));
+        }
+        own.push(spec);
     }
+    let mut specs = Vec::new();
+    if config.correlate.starter {
+        specs = palisade_correlate::starter().map_err(|e| Error::Correlate(e.to_string()))?;
+        // As with rules: a user's version wins over the built-in one.
+        specs.retain(|spec| own.iter().all(|known| known.uid != spec.uid));
+    }
+    specs.extend(own);
     Ok(specs)
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Not here: what lanes and detectors do ([`crate::engine`]), what a commit is (`run/writer.rs`), or who shows findings.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -110,6 +110,8 @@ pub struct Summary {
     pub rejected: u64,
     /// Findings that landed in this run.
     pub findings: u64,
+    /// Lanes of which an earlier run had read something.
+    pub resumed: u64,
     /// Last cut that landed.
     pub cut: i64,
     /// Events of this run's lanes, over all runs, that came for panes which had closed: no statistics saw them.
@@ -186,7 +188,6 @@ struct Run<'p> {
     outbox: Outbox,
     landed: Landed,
     replay: Option<Replay>,
-    restore: Restore,
     /// Lanes' state as the newest manifest has it, for those that are not here.
     parked: BTreeMap<LaneKey, LaneCut>,
     parked_bytes: BTreeMap<LaneKey, Vec<u8>>,
@@ -228,6 +229,8 @@ struct Pending {
     coverage: Vec<Coverage>,
     /// Lanes whose end made something, with the offset it lies at.
     ends: BTreeMap<LaneKey, i64>,
+    /// Facts that no record tells, by their keys.
+    facts: BTreeSet<LaneKey>,
     /// New to the table.
     findings: Vec<Finding>,
     /// For sinks: also those that landed before a crash.
@@ -290,7 +293,6 @@ impl<'p> Run<'p> {
             summary: Summary::default(),
             stop: options.stop,
             until: options.until,
-            restore,
             config,
             plan,
             engine,
@@ -327,7 +329,8 @@ impl<'p> Run<'p> {
     fn wait(&mut self) -> Result<()> {
         if self.pool.out() > 0 {
             self.collect(WAIT)?;
-        } else if self.cut_in_flight.is_some() && (!self.unencoded.is_empty() || self.is_ending()) {
+        } else if self.is_behind() || (self.cut_in_flight.is_some() && self.is_ending()) {
+            // Asked now, a source would give more than the bounds allow; it is served from time to time by `poll`.
             self.note_landed(WAIT)?;
         } else {
             for index in 0..self.inputs.len() {
@@ -495,7 +498,12 @@ impl<'p> Run<'p> {
                     self.summary.faults.push(fact.detail.clone());
                 }
                 self.engine.add_fact(&fact);
-                self.pending.coverage.push(fact);
+                // Told again at every start, and again by every life that a crash ended.
+                let key = cut::fact_key(&fact);
+                if self.landed.is_news(key.clone()) {
+                    self.pending.facts.insert(key);
+                    self.pending.coverage.push(fact);
+                }
             }
             Signal::Finished => {
                 self.ended[index] = true;
@@ -517,12 +525,19 @@ impl<'p> Run<'p> {
         for lane in lanes {
             let key = lane_key(lane);
             let work = self.plan.lane(lane)?;
-            let next = self.parked.remove(&key).map(|parked| parked.next_offset);
+            let (next, written) = match self.parked.remove(&key) {
+                Some(parked) => (Some(parked.next_offset), Some(parked.fingerprint)),
+                None => (None, None),
+            };
             let next = next.or_else(|| self.records_read.get(&key).copied());
             match self.parked_bytes.remove(&key) {
-                Some(bytes) => self.engine.rejoin(work, &bytes, self.restore)?,
+                Some(bytes) if written.as_deref() == Some(self.plan.fingerprint()) => {
+                    self.engine.rejoin(work, &bytes, Restore::Exact)?;
+                }
+                Some(bytes) => self.engine.rejoin(work, &bytes, Restore::WhatFits)?,
                 None => self.engine.join(work),
             }
+            self.summary.resumed += u64::from(next.is_some_and(|next| next > 0));
             self.engine.note(DecisionKind::Join, key.clone());
             tracing::info!(lane = %lane, next = next, "lane joined");
             starts.push((Arc::clone(lane), next));
@@ -576,7 +591,8 @@ impl<'p> Run<'p> {
         let mut any = false;
         let keys: Vec<LaneKey> = self.posts.keys().cloned().collect();
         for key in keys {
-            let may_work = self.engine.may_work(&key);
+            // A lane that is far ahead may be the one that a repeated decision waits for.
+            let may_work = if self.replay.is_some() { self.engine.is_ready(&key) } else { self.engine.may_work(&key) };
             let Some(post) = self.posts.get_mut(&key) else { continue };
             // What a lane's end closes is due however far ahead the lane is, and asleep or not.
             let ends = post.finishing && post.backlog.is_empty() && !self.engine.is_out(&key);
@@ -789,9 +805,14 @@ impl<'p> Run<'p> {
     fn is_stuck(&self, replay: &Replay) -> bool {
         let vector = self.engine.vector();
         let lacks = |key: &LaneKey, limit: i64| !self.has_arrived(&vector, key, limit);
-        let gives = |key: &LaneKey| {
-            self.posts.get(key).is_some_and(|post| !post.backlog.is_empty() || post.caught_up_since.is_none())
+        // A stream may be sent again by someone who begins later than we do; a file is read to its end or not.
+        let waits = |post: &Post| match &self.inputs[post.input] {
+            Input::Stream(_) if !self.ended[post.input] => {
+                post.caught_up_since.is_none_or(|since| since.elapsed() < EXPECT_MAX)
+            }
+            _ => post.caught_up_since.is_none(),
         };
+        let gives = |key: &LaneKey| self.posts.get(key).is_some_and(|post| !post.backlog.is_empty() || waits(post));
         let missing =
             replay.lanes().any(|(key, limit)| lacks(key, limit) && !gives(key) && self.posts.contains_key(key));
         let gone = |key: &LaneKey| {
@@ -841,23 +862,14 @@ impl<'p> Run<'p> {
             findings: pending.findings,
             frontier: state.frontier,
             ends: pending.ends,
+            facts: pending.facts,
             offsets: BTreeMap::new(),
             lanes: BTreeMap::new(),
             pieces,
             accounting: self.accounting(),
             fingerprint: self.plan.fingerprint().to_owned(),
         };
-        for (key, parked) in &self.parked {
-            let lane = LaneCut {
-                lane: Arc::clone(&parked.lane),
-                next_offset: parked.next_offset,
-                state: match &parked.state {
-                    LaneBytes::Stored(hash) => LaneBytes::Stored(hash.clone()),
-                    LaneBytes::Now(bytes) => LaneBytes::Now(bytes.clone()),
-                },
-            };
-            cut.lanes.insert(key.clone(), lane);
-        }
+        cut.lanes.extend(self.parked.iter().map(|(key, parked)| (key.clone(), parked.clone())));
         for (key, (next, bytes)) in state.lanes {
             let Some(post) = self.posts.get(&key) else { continue };
             match &self.inputs[post.input] {
@@ -871,8 +883,8 @@ impl<'p> Run<'p> {
                 },
                 Input::Stream(_) => drop(cut.offsets.insert(key.clone(), next)),
             }
-            let lane = LaneCut { lane: Arc::clone(&post.lane), next_offset: next, state: LaneBytes::Now(bytes) };
-            cut.lanes.insert(key, lane);
+            let (lane, fingerprint) = (Arc::clone(&post.lane), self.plan.fingerprint().to_owned());
+            cut.lanes.insert(key, LaneCut { lane, next_offset: next, state: LaneBytes::Now(bytes), fingerprint });
         }
         self.summary.findings += cut.findings.len() as u64;
         self.cut_vector = self.engine.vector();
@@ -917,8 +929,12 @@ impl<'p> Run<'p> {
             for lane in &lanes {
                 let key = lane_key(lane);
                 if let Some((next, bytes)) = snapshot.lanes.get(&key) {
-                    let parked =
-                        LaneCut { lane: Arc::clone(lane), next_offset: *next, state: LaneBytes::Now(bytes.clone()) };
+                    let parked = LaneCut {
+                        lane: Arc::clone(lane),
+                        next_offset: *next,
+                        state: LaneBytes::Now(bytes.clone()),
+                        fingerprint: self.plan.fingerprint().to_owned(),
+                    };
                     self.parked.insert(key.clone(), parked);
                     self.parked_bytes.insert(key.clone(), bytes.clone());
                 }
@@ -962,6 +978,12 @@ impl<'p> Run<'p> {
 
     fn finish(&mut self) -> Result<Summary> {
         self.outbox.finish();
+        if self.outbox.is_stale() {
+            self.cut()?;
+            while self.cut_in_flight.is_some() {
+                self.note_landed(WAIT)?;
+            }
+        }
         self.summary.behind_frontier = self.engine.accounts().behind_frontier;
         self.metrics.set_health(|h| h.ready = false);
         Ok(self.summary.clone())

@@ -38,6 +38,8 @@ mod bits;
 mod engine;
 mod explain;
 mod json;
+#[cfg(test)]
+mod testing;
 
 use std::path::PathBuf;
 

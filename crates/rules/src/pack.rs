@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_events::{FieldPlan, id};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::expr::Source;
 use crate::rule::Rule;
@@ -20,7 +20,7 @@ pub struct RuleSet {
 }
 
 /// Something wrong with a rule or its file. The other rules are loaded all the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
@@ -34,6 +34,7 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.fatal { "rule left out: " } else { "remark on a rule: " })?;
         write!(f, "{}: ", self.path.display())?;
         if let Some(rule) = &self.rule {
             write!(f, "{rule}: ")?;

@@ -284,7 +284,7 @@ fn unchanged_shards_keep_their_bytes_and_damage_is_refused() {
     let changed = before.iter().zip(&after).filter(|(b, a)| b != a).count();
     assert_eq!(changed, 2, "the shared piece and one shard");
     for (place, (name, _)) in after.iter().enumerate() {
-        for damage in [Vec::new(), vec![9], vec![1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]] {
+        for damage in [Vec::new(), vec![9], vec![2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]] {
             let mut pieces = after.clone();
             pieces[place].1 = damage;
             assert!(detector.clone().restore(&pieces).is_err(), "{name}");
@@ -293,6 +293,11 @@ fn unchanged_shards_keep_their_bytes_and_damage_is_refused() {
         pieces.remove(place);
         assert!(detector.clone().restore(&pieces).is_err(), "{name}");
     }
+    let EventRateConfig { mut entities, .. } = EventRateConfig::default();
+    entities.reverse();
+    let mut other = EventRate::new(EventRateConfig { entities, ..EventRateConfig::default() });
+    let refusal = other.restore(&after).unwrap_err().to_string();
+    assert!(refusal.contains("configured are node, address"), "as many kinds, but others: {refusal}");
 }
 
 #[test]

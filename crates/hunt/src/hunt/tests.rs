@@ -10,6 +10,15 @@ use palisade_lake::{DataFile, Disposition, DispositionStatus, EventWriter, LakeO
 
 use super::*;
 
+#[test]
+fn statements_end_at_semicolons_outside_of_quotes() {
+    let text = "SELECT ';' AS \"a;b\"; -- one; two\nSHOW TABLES;\n/* ; */ SELECT 2;;";
+    let whole = statements(text).unwrap();
+    assert_eq!(whole, ["SELECT ';' AS \"a;b\"", "SHOW TABLES", "SELECT 2"]);
+    assert!(statements("SELECT 1; SELEC 2").is_err());
+    assert!(statements(" ; ").unwrap().is_empty());
+}
+
 /// Midnight of 2026-01-31.
 const MIDNIGHT: i64 = 1_769_817_600_000_000;
 const DAY: i64 = 86_400_000_000;
@@ -133,6 +142,18 @@ async fn events_come_back_as_they_were_stored() {
     assert_eq!(some.word(col::ACTOR_USER_NAME).get(0), Some("user-0-1"));
     assert!(hunt.events_with("true", &["no_such"], RowOrder::Any).await.is_err());
     assert!(hunt.events("no_such = 1").await.is_err());
+}
+
+#[tokio::test]
+async fn a_limit_holds_whatever_is_read() {
+    let place = Place::new(&[events(0, 40), events(1, 40)], &[], &[]).await;
+    let hunt = place.hunt().await;
+    for query in
+        ["SELECT 1 FROM events LIMIT 3", "SELECT raw FROM events LIMIT 3", "SELECT 1 FROM events WHERE late LIMIT 3"]
+    {
+        let rows: usize = hunt.sql(query).await.unwrap().iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(rows, 3, "{query}");
+    }
 }
 
 #[tokio::test]

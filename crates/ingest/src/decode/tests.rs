@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use palisade_events::schema::COLUMNS;
 use palisade_events::{EventBatch, clock::Tolerance};
 use proptest::prelude::*;
 
@@ -61,7 +62,23 @@ fn run(format: &Format, payloads: &[Vec<u8>], size: usize) -> (Vec<EventBatch>, 
         "every record ends in exactly one bucket"
     );
     assert_eq!(out.counts.events as usize, batches.iter().map(EventBatch::rows).sum::<usize>());
+    batches.iter().for_each(|batch| assert_told(format, batch));
     (batches, out)
+}
+
+/// What a decoder fills, the schema says it fills.
+fn assert_told(format: &Format, batch: &EventBatch) {
+    let name = match format {
+        Format::K8sAudit => "k8s_audit",
+        Format::Falco => "falco",
+        Format::Auditd => "auditd",
+        Format::Mapped(_) => return,
+    };
+    for (column, values) in COLUMNS.iter().zip(batch.columns().columns()) {
+        let told = column.filled_by == "all" || column.filled_by.split(", ").any(|format| format == name);
+        let filled = arrow::array::Array::null_count(values) < values.len();
+        assert!(told || !filled, "{name} fills `{}`, which the schema does not say", column.name);
+    }
 }
 
 /// Everything that a batch says of each row: its columns, and its raw fields.
@@ -82,21 +99,15 @@ fn rows(batches: &[EventBatch]) -> Vec<(serde_json::Value, Vec<String>)> {
 }
 
 fn lines(folder: &str, ends: &[&str]) -> Option<Vec<Vec<u8>>> {
-    let shared = std::env::var_os("PALISADE_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    if !shared.exists() {
-        println!("not run: no shared data");
-        return None;
-    }
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(shared.join("data").join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
+    let folder = crate::testing::shared(folder)?;
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     let mut lines = Vec::new();
     for file in files.iter().filter(|f| ends.iter().any(|end| f.to_string_lossy().ends_with(end))) {
         let text = std::fs::read(file).unwrap();
         lines.extend(text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(<[u8]>::to_vec));
     }
-    assert!(!lines.is_empty(), "no files in {folder}");
+    assert!(!lines.is_empty(), "no files in {}", folder.display());
     Some(lines)
 }
 

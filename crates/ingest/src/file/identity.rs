@@ -5,7 +5,7 @@
 //!
 //! Not here: reading records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,9 +183,9 @@ fn recognise(source: &str, content: &Distinct, known: &[KnownFile], found: &[Ide
         .collect();
     let mut free: Vec<&KnownFile> = mine.iter().copied().filter(|k| !here.contains(&k.generation)).collect();
     free.sort_by_key(|k| (std::cmp::Reverse(k.far_bytes), k.generation));
-    let fits = free.into_iter().find(|k| {
-        prefix_hash(&content.candidate.path, k.far_bytes).ok().flatten().is_some_and(|hash| hash == k.far_hash)
-    });
+    let ends: BTreeSet<u64> = free.iter().map(|k| k.far_bytes).collect();
+    let hashes = prefix_hashes(&content.candidate.path, &ends);
+    let fits = free.into_iter().find(|k| hashes.get(&k.far_bytes) == Some(&k.far_hash));
     let generation = match fits {
         Some(file) => file.generation,
         None => {
@@ -209,11 +209,24 @@ fn fingerprint(path: &Path) -> io::Result<Option<(String, Compression)>> {
     Ok(None)
 }
 
-/// The hash of the first `bytes` bytes; `None` if there are fewer.
-fn prefix_hash(path: &Path, bytes: u64) -> io::Result<Option<String>> {
-    let mut lines = Lines::new(lines::open(path)?.0);
-    let there = lines.skip(bytes)?;
-    Ok((there == bytes).then(|| blake3::Hash::from(lines.hash()).to_hex().to_string()))
+/// The hashes of the content up to each of some places, as far as it reaches: one pass, however many files share its
+/// first record, as those with one CSV header do.
+fn prefix_hashes(path: &Path, ends: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    let mut hashes = BTreeMap::new();
+    let Some(mut lines) = (!ends.is_empty()).then(|| lines::open(path).ok()).flatten().map(|open| Lines::new(open.0))
+    else {
+        return hashes;
+    };
+    let mut at = 0;
+    for &end in ends {
+        // What cannot be read is no prefix; reading it later tells why.
+        if lines.skip(end - at).ok() != Some(end - at) {
+            break;
+        }
+        at = end;
+        hashes.insert(end, blake3::Hash::from(lines.hash()).to_hex().to_string());
+    }
+    hashes
 }
 
 enum Relation {

@@ -33,6 +33,7 @@ const OWN_COLUMNS: &[&str] = &[
 /// A mapping of JSON paths or CSV headers to event columns.
 #[derive(Clone, Debug)]
 pub struct Mapping {
+    text: String,
     pub(super) layout: Layout,
     /// Configured names of CSV columns; without them the first record names them.
     pub(super) header: Option<Vec<String>>,
@@ -148,6 +149,10 @@ impl Mapping {
             if path.get_ref().is_empty() {
                 return Err(error(text, &format!("columns.{name}"), path.span(), "the path is empty".into()));
             }
+            if parsed.header.as_ref().is_some_and(|header| !header.contains(path.get_ref())) {
+                let why = format!("`header` has no `{}`", path.get_ref());
+                return Err(error(text, &format!("columns.{name}"), path.span(), why));
+            }
             wanted.push((column, path.get_ref().as_str()));
         }
         let time = parsed.time.as_ref().map(|time| time.get_ref().as_str());
@@ -159,6 +164,7 @@ impl Mapping {
             }
         }
         Ok(Self {
+            text: text.to_owned(),
             layout,
             header: parsed.header,
             time: time.and_then(|time| paths.number(time)),
@@ -173,6 +179,16 @@ impl Mapping {
     /// Whether the first record of a lane names its columns, and must be seen again on resuming.
     pub fn needs_header(&self) -> bool {
         matches!(self.layout, Layout::Csv { .. }) && self.header.is_none()
+    }
+
+    /// Which of the named columns a header lacks.
+    pub(super) fn missing_from(&self, header: &[String]) -> Vec<&str> {
+        self.paths.paths().iter().map(AsRef::as_ref).filter(|path| !header.iter().any(|name| name == path)).collect()
+    }
+
+    /// The mapping as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// How records are written.

@@ -182,7 +182,10 @@ async fn cut(lake: &mut Lake, epoch: i64, number: i64, rows: std::ops::Range<i64
         cut: number,
         epoch,
         frontier_us: Some(number),
-        lanes: BTreeMap::from([(lane.key(), LaneState { lane, next_offset: rows.end, chunk: Some(chunk) })]),
+        lanes: BTreeMap::from([(
+            lane.key(),
+            LaneState { lane, next_offset: rows.end, chunk: Some(chunk), config_fingerprint: "c".into() },
+        )]),
         config_fingerprint: String::new(),
         pieces: BTreeMap::new(),
         accounting: serde_json::json!({ "rows": rows.end }),

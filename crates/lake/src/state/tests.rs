@@ -54,6 +54,11 @@ async fn the_newest_whole_manifest_is_the_state() {
         assert_eq!(state.newest_manifest().await.unwrap(), Some(first.clone()), "{name}");
         state.store.put(&path, before.into()).await.unwrap();
     }
+    for cut in [1, 2] {
+        state.store.put(&state.manifest_path(cut), "".into()).await.unwrap();
+    }
+    let lost = state.newest_manifest().await.unwrap_err().to_string();
+    assert!(lost.contains("cut 2"), "to begin anew would be to forget: {lost}");
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use palisade::{Config, Error, Plan, Result};
 
+use super::term::say;
+
 #[derive(Debug, Args)]
 pub(crate) struct ConfigCommand {
     #[command(subcommand)]
@@ -40,13 +42,13 @@ const FILES: &[(&str, &str)] = &[
 impl ConfigCommand {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         match self.command {
-            Action::Init { folder } => init(&folder),
+            Action::Init { folder } => init(&folder, json),
             Action::Check { config } => check(&config, json),
         }
     }
 }
 
-fn init(folder: &Path) -> Result<ExitCode> {
+fn init(folder: &Path, json: bool) -> Result<ExitCode> {
     if let Some((name, _)) = FILES.iter().find(|(name, _)| folder.join(name).exists()) {
         let why = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(Error::Io { what: format!("writing {}", folder.join(name).display()), why });
@@ -57,7 +59,11 @@ fn init(folder: &Path) -> Result<ExitCode> {
             std::fs::create_dir_all(parent).map_err(Error::io(format!("making {}", parent.display())))?;
         }
         std::fs::write(&path, content).map_err(Error::io(format!("writing {}", path.display())))?;
-        println!("wrote {}", path.display());
+        if json {
+            say(&format!("{}\n", serde_json::json!({ "wrote": path })))?;
+        } else {
+            say(&format!("wrote {}\n", path.display()))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -66,18 +72,19 @@ fn check(path: &Path, json: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
     let plan = Plan::new(&config)?;
     if json {
-        println!("{}", serde_json::json!({ "fingerprint": plan.fingerprint(), "problems": plan.problems }));
+        say(&format!("{}\n", serde_json::json!({ "fingerprint": plan.fingerprint(), "problems": plan.problems })))?;
     } else {
         for problem in &plan.problems {
-            println!("rule left out: {problem}");
+            say(&format!("{problem}\n"))?;
         }
-        println!(
-            "{}: {} sources, {} rules; fingerprint {}",
+        say(&format!(
+            "{}: {} sources, {} rules; fingerprint {}\n",
             path.display(),
             config.sources.len(),
             plan.stages().rules.rules().len(),
             plan.fingerprint()
-        );
+        ))?;
     }
-    Ok(if plan.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let left_out = plan.problems.iter().any(|problem| problem.fatal);
+    Ok(if left_out { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -25,7 +25,7 @@ enum Action {
         /// From this level on.
         #[arg(long, value_enum, default_value_t = Level::Low)]
         level: Level,
-        /// Also those that were closed.
+        /// Also those that were closed or suppressed.
         #[arg(long)]
         all: bool,
         /// At most so many groups.
@@ -82,15 +82,17 @@ impl Findings {
         match self.command {
             Action::List { level, all, limit } => list(&url, level, all, limit, json),
             Action::Show { id } => show(&url, &id, json),
-            Action::Close { id, status, reason, by } => close(&url, &id, status.status(), reason, by),
+            Action::Close { id, status, reason, by } => close(&url, &id, status.status(), reason, by, json),
         }
     }
 }
 
 fn list(url: &str, level: Level, all: bool, limit: usize, json: bool) -> Result<ExitCode> {
-    let table = if all { "findings" } else { "findings_open" };
+    let table = if all { "findings_judged" } else { "findings_open" };
     let query = format!(
-        "SELECT group_uid, max(severity_id) AS severity_id, min(title) AS title, min(entity) AS entity, \
+        "SELECT group_uid, max(severity_id) AS severity_id, \
+         string_agg(DISTINCT coalesce(disposition_status, 'open'), ', ' ORDER BY coalesce(disposition_status, 'open')) \
+         AS status, min(title) AS title, min(entity) AS entity, \
          sum(count) AS events, count(*) AS findings, min(first_seen) AS first_seen, max(last_seen) AS last_seen, \
          min(owner) AS owner FROM {table} WHERE severity_id >= {} GROUP BY group_uid \
          ORDER BY last_seen DESC, group_uid LIMIT {limit}",
@@ -113,7 +115,7 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
         return Err(Error::Usage(format!("no finding or group begins with {id}")));
     }
     if json {
-        print!("{text}");
+        say(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let row: serde_json::Value = serde_json::from_str(text.trim()).map_err(|e| Error::State(e.to_string()))?;
@@ -121,14 +123,14 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
         match value {
             serde_json::Value::Null => {}
             serde_json::Value::String(text) if text.is_empty() => {}
-            serde_json::Value::String(text) => println!("{key:<20} {}", printable(text)),
+            serde_json::Value::String(text) => say(&format!("{key:<20} {}\n", printable(text)))?,
             serde_json::Value::Array(items) if items.is_empty() => {}
             serde_json::Value::Array(items) => {
                 let items: Vec<String> =
                     items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), Into::into)).collect();
-                println!("{key:<20} {}", printable(&items.join("\n                     ")));
+                say(&format!("{key:<20} {}\n", printable(&items.join("\n                     "))))?;
             }
-            other => println!("{key:<20} {other}"),
+            other => say(&format!("{key:<20} {other}\n"))?,
         }
     }
     let decided = format!(
@@ -136,12 +138,15 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
          ON d.finding_uid = f.finding_uid OR d.group_uid = f.group_uid \
          WHERE f.finding_uid LIKE '{id}%' OR f.group_uid LIKE '{id}%' GROUP BY 1, 2, 3, 4 ORDER BY 1"
     );
-    println!("\ndecisions\n{}", ask(url, &decided, Layout::Table)?.trim_end());
+    say(&format!("\ndecisions\n{}\n", ask(url, &decided, Layout::Table)?.trim_end()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: String) -> Result<ExitCode> {
+fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: String, json: bool) -> Result<ExitCode> {
     let id = checked(id)?;
+    if reason.trim().is_empty() {
+        return Err(Error::Usage("--reason is empty: whoever reads the decision later wants to know why".into()));
+    }
     let find = |column: &str| -> Result<Vec<String>> {
         let query = format!("SELECT DISTINCT {column} FROM findings WHERE {column} LIKE '{id}%' LIMIT 2");
         Ok(ask(url, &query, Layout::Csv)?.lines().skip(1).map(str::to_owned).collect())
@@ -161,7 +166,11 @@ fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: Str
         lake.dispose(&[disposition]).await.map_err(|e| Error::State(e.to_string()))?;
         Ok::<_, Error>(())
     })??;
-    println!("{what} is {}", status.name());
+    if json {
+        say(&format!("{}\n", serde_json::json!({ "uid": what, "status": status.name() })))?;
+    } else {
+        say(&format!("{what} is {}\n", status.name()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use palisade::events::time::format_rfc3339;
 use palisade::lake::{LakeOptions, MaintenanceOptions};
 
 use super::LakeArgs;
+use super::term::say;
 
 #[derive(Debug, Args)]
 pub(crate) struct Lake {
@@ -54,24 +55,24 @@ impl Lake {
 fn status(url: &str, json: bool) -> Result<ExitCode> {
     let tables = super::block_on(palisade::lake::status(url, LakeOptions::default()))??;
     if !json {
-        println!("{:<13} {:>12} {:>7} {:>14} {:>8}  time", "table", "rows", "files", "bytes", "version");
+        say(&format!("{:<13} {:>12} {:>7} {:>14} {:>8}  time\n", "table", "rows", "files", "bytes", "version"))?;
     }
     for table in tables {
         if json {
-            println!("{}", serde_json::to_string(&table).unwrap_or_default());
+            say(&format!("{}\n", serde_json::to_string(&table).unwrap_or_default()))?;
             continue;
         }
         let range = table
             .times
             .map_or_else(String::new, |(min, max)| format!("{} .. {}", format_rfc3339(min), format_rfc3339(max)));
-        println!(
-            "{:<13} {:>12} {:>7} {:>14} {:>8}  {range}",
+        say(&format!(
+            "{:<13} {:>12} {:>7} {:>14} {:>8}  {range}\n",
             table.table.name(),
             table.rows,
             table.files,
             table.bytes,
             table.version
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,12 +83,12 @@ fn maintain(url: &str, options: MaintenanceOptions, json: bool) -> Result<ExitCo
         lake.maintain(options).await
     })??;
     if json {
-        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+        say(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default()))?;
     } else {
-        println!(
-            "{} files merged into {}, {} deleted; {} checkpoints written",
+        say(&format!(
+            "{} files merged into {}, {} deleted; {} checkpoints written\n",
             report.files_merged, report.files_written, report.files_deleted, report.checkpoints
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,17 +97,17 @@ fn verify(url: &str, json: bool) -> Result<ExitCode> {
     let problems = super::block_on(palisade::lake::verify(url, LakeOptions::default()))??;
     for problem in &problems {
         if json {
-            println!("{}", serde_json::to_string(problem).unwrap_or_default());
+            say(&format!("{}\n", serde_json::to_string(problem).unwrap_or_default()))?;
         } else {
             let table = problem.table.map_or_else(String::new, |table| format!("{}: ", table.name()));
-            println!("{table}{}", problem.what);
+            say(&format!("{table}{}\n", problem.what))?;
         }
     }
     if problems.iter().any(|problem| problem.kind.is_fatal()) {
         return Ok(ExitCode::FAILURE);
     }
     if !json {
-        println!("nothing is missing, nothing is there twice");
+        say("nothing is missing, nothing is there twice\n")?;
     }
     Ok(ExitCode::SUCCESS)
 }

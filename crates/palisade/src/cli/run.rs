@@ -25,7 +25,7 @@ impl Run {
         let config = Config::load(&self.config)?;
         let plan = Plan::new(&config)?;
         for problem in &plan.problems {
-            tracing::warn!("rule left out: {problem}");
+            tracing::warn!("{problem}");
         }
         let metrics = Arc::new(Metrics::new());
         let server = match &config.http.listen {

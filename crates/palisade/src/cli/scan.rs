@@ -69,7 +69,7 @@ impl Scan {
         let config = self.configure(&lake)?;
         let plan = Plan::new(&config)?;
         for problem in &plan.problems {
-            tracing::warn!("rule left out: {problem}");
+            tracing::warn!("{problem}");
         }
         let metrics = Arc::new(Metrics::new());
         let bar = bar(json, Arc::clone(&metrics));
@@ -94,6 +94,13 @@ impl Scan {
                 seen.total(),
                 seen.groups.len()
             );
+            if summary.resumed > 0 {
+                anstream::println!(
+                    "  {} files were scanned into this lake before: only what they have grown by was read. To look at \
+                     all of them again, under other rules or settings, scan into another lake",
+                    summary.resumed
+                );
+            }
             if summary.behind_frontier > 0 {
                 anstream::println!(
                     "  {} events are older than what earlier scans have closed: rules saw them, statistics did not",
@@ -107,6 +114,10 @@ impl Scan {
         if stop.load(Ordering::Relaxed) {
             anstream::eprintln!("interrupted: the files were not read to their ends");
             return Ok(ExitCode::from(INTERRUPTED));
+        }
+        if summary.rejected > 0 && summary.events == 0 {
+            anstream::eprintln!("nothing could be read: is it of the format that was told or guessed?");
+            return Ok(ExitCode::FAILURE);
         }
         // Each was logged when it was met.
         if !summary.faults.is_empty() {
@@ -161,6 +172,7 @@ impl Scan {
         if self.paths.iter().any(|path| path.as_os_str() == "-") {
             return Err(Error::Usage("standard input can be read once only: say its --format".into()));
         }
+        let mut left_out = false;
         for path in palisade::ingest::sniff::files(&self.paths) {
             match palisade::ingest::sniff::format_of_file(&path) {
                 Some(format) => by_format.entry(format.into()).or_default().push(path),
@@ -172,11 +184,13 @@ impl Scan {
                     )));
                 }
                 // A folder may hold other things.
-                None => tracing::warn!("{}: left out: its format cannot be told", path.display()),
+                None => {
+                    tracing::warn!("{}: left out: its format cannot be told", path.display());
+                    left_out = true;
+                }
             }
         }
-        let any_bytes = |path: &PathBuf| std::fs::metadata(path).map_or(true, |meta| meta.len() > 0);
-        if by_format.is_empty() && palisade::ingest::sniff::files(&self.paths).iter().any(any_bytes) {
+        if by_format.is_empty() && left_out {
             return Err(Error::Usage("no file with a known format: say the --format or --mapping".into()));
         }
         Ok(by_format)

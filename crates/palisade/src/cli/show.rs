@@ -113,8 +113,20 @@ pub(crate) fn print(finding: &Finding) {
             evidence.event_uid
         );
     }
+    if finding.coverage != "complete" {
+        anstream::println!("  {DIM}coverage{DIM:#} {}: there may be more than was seen", finding.coverage);
+    }
     if let Some(step) = finding.triage.first() {
-        anstream::println!("  {DIM}do first{DIM:#} {step}");
+        anstream::println!("  {DIM}do first{DIM:#} {}", printable(step));
+    }
+    // The rest is for whoever is paged; `findings show` has it for every finding.
+    if finding.severity >= Severity::High {
+        for step in finding.triage.iter().skip(1) {
+            anstream::println!("  {DIM}then{DIM:#}     {}", printable(step));
+        }
+        for harmless in &finding.false_positives {
+            anstream::println!("  {DIM}unless{DIM:#}   {}", printable(harmless));
+        }
     }
     anstream::println!("  {DIM}id       {}{DIM:#}\n", finding.finding_uid);
 }

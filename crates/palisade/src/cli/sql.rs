@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use palisade::hunt::{Hunt, Layout};
+use palisade::hunt::{Hunt, Layout, statements};
 use palisade::{Error, Result};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -63,9 +63,7 @@ impl Sql {
             None if std::io::stdin().is_terminal() => prompt(words(&runtime, &hunt)?, answer)?,
             None => {
                 let text = std::io::read_to_string(std::io::stdin()).map_err(Error::io("reading standard input"))?;
-                for query in text.split(';').map(str::trim).filter(|q| !q.is_empty()) {
-                    answer(query)?;
-                }
+                statements(&text)?.iter().try_for_each(|query| answer(query))?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -89,7 +87,9 @@ fn prompt(words: Vec<String>, answer: impl Fn(&str) -> Result<()>) -> Result<()>
                 "" => {}
                 "\\q" | "exit" | "quit" => break,
                 "\\t" => report(answer("SHOW TABLES")),
-                query => report(answer(query)),
+                text => {
+                    report(statements(text).map_err(Error::from).and_then(|all| all.iter().try_for_each(|q| answer(q))))
+                }
             },
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,

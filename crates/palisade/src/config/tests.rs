@@ -22,6 +22,17 @@ fn errors_name_the_key_and_the_line() {
         (&format!("\n{source}format = \"mapped\""), "source[0].mapping", Some(2)),
         (&format!("{source}format = 3"), "source[0].format", Some(6)),
         ("[pipeline]\npane_secs = 0", "pipeline.pane_secs", Some(2)),
+        ("job = \"\"", "job", Some(1)),
+        (
+            &format!("{source}format = \"falco\"\n[source.properties]\n\"group.id\" = \"g\""),
+            "source[0].properties.group.id",
+            Some(8),
+        ),
+        ("[lake]\nurl = \" \"", "lake.url", Some(2)),
+        ("\n[lake]\nurl = \"gopher://x/y\"", "lake.url", Some(3)),
+        ("[http]\n\nlisten = \"abc\"", "http.listen", Some(3)),
+        (&format!("{}format = \"falco\"", source.replace("b:1", "")), "source[0].brokers", Some(4)),
+        (&format!("{}format = \"falco\"", source.replace("\"a\"", "\"\"")), "source[0].name", Some(2)),
         ("[anomaly.event_rate]\n\nfalse_findings_per_day = -1.0", "anomaly.event_rate.false_findings_per_day", Some(3)),
         ("[[sink]]\nkind = \"stdout\"\n[[sink]]\nkind = \"file\"", "sink[1].path", Some(3)),
         (
@@ -36,11 +47,22 @@ fn errors_name_the_key_and_the_line() {
 }
 
 #[test]
+fn fingerprint_is_of_what_decides_findings() {
+    let print = |text: &str| parse(text, &[]).unwrap().fingerprint("rules");
+    let plain = print("");
+    for other in ["[pipeline]\npane_secs = 20.0", "[redaction]\nenabled = false", "[anomaly]\nevent_rate_off = true"] {
+        assert_ne!(print(other), plain, "{other}");
+    }
+    for same in ["job = \"other\"", "[pipeline]\nworkers = 7", "[lake]\nurl = \"elsewhere\""] {
+        assert_eq!(print(same), plain, "{same}");
+    }
+}
+
+#[test]
 fn environment_overrides_and_is_blamed_by_name() {
-    let config =
-        parse("[lake]\nurl = \"a\"", &[("PALISADE__LAKE__URL", "s3://b"), ("PALISADE__PIPELINE__WORKERS", "3")]);
+    let config = parse("[lake]\nurl = \"a\"", &[("PALISADE__LAKE__URL", "/b"), ("PALISADE__PIPELINE__WORKERS", "3")]);
     let config = config.unwrap();
-    assert_eq!((config.lake.url.as_str(), config.pipeline.workers), ("s3://b", 3));
+    assert_eq!((config.lake.url.as_str(), config.pipeline.workers), ("/b", 3));
     let error = parse("", &[("PALISADE__PIPELINE__WORKERS", "many")]).unwrap_err();
     assert_eq!((error.place.as_str(), error.key.as_str()), ("PALISADE__PIPELINE__WORKERS", "pipeline.workers"));
 }

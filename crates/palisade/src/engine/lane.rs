@@ -14,6 +14,7 @@ use palisade_events::{
 use palisade_ingest::{Counts, Decoded, Decoder};
 use palisade_rules::Engine as RuleEngine;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::Restore;
 use crate::error::{Error, Result};
@@ -413,14 +414,14 @@ impl LaneWork {
 }
 
 /// Open panes and what they hold, as Arrow IPC.
-type PanePartials = Vec<(Pane, Vec<u8>)>;
+type PanePartials = Vec<(Pane, ByteBuf)>;
 
 /// A lane's state at a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LaneSnapshot {
     version: u32,
     clock: LaneClock,
-    decoder: Vec<u8>,
+    decoder: ByteBuf,
     /// By detector.
     partials: Vec<(String, PanePartials)>,
     open: Vec<Pane>,
@@ -433,20 +434,21 @@ pub(super) struct LaneSnapshot {
 }
 
 /// Version of [`LaneSnapshot`]'s layout.
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
 
 impl LaneWork {
     pub(super) fn snapshot(&self) -> Result<LaneSnapshot> {
         let mut partials = Vec::with_capacity(self.folds.len());
         for (uid, fold) in &self.folds {
             let open = fold.snapshot()?;
-            let bytes = open.iter().map(|(pane, batch)| Ok((*pane, palisade_events::ipc::to_bytes(batch)?)));
+            let bytes =
+                open.iter().map(|(pane, batch)| Ok((*pane, ByteBuf::from(palisade_events::ipc::to_bytes(batch)?))));
             partials.push((uid.clone(), bytes.collect::<Result<Vec<_>>>()?));
         }
         Ok(LaneSnapshot {
             version: SNAPSHOT_VERSION,
             clock: self.clock.clone(),
-            decoder: self.decoder.snapshot()?,
+            decoder: ByteBuf::from(self.decoder.snapshot()?),
             partials,
             open: self.open.iter().copied().collect(),
             floor: self.floor,
@@ -475,20 +477,29 @@ impl LaneWork {
                 }
             }
         }
-        self.decoder.restore(&snapshot.decoder)?;
+        self.totals = snapshot.totals;
+        if let Err(error) = self.decoder.restore(&snapshot.decoder) {
+            if how == Restore::Exact {
+                return Err(error.into());
+            }
+            // The source has another format now: what its decoder held is lost, and no longer counted as held.
+            let t = &mut self.totals;
+            let held = t.records - t.used - t.coverage - t.rejected;
+            t.records -= held;
+            tracing::warn!(lane = %self.lane, %error, held, "the configuration has changed: this decoder starts anew");
+        }
         self.clock = snapshot.clock.with_tolerance(self.clock.tolerance());
         self.open = snapshot.open.into_iter().collect();
         self.floor = self.floor.max(snapshot.floor);
         self.next_offset = snapshot.next_offset;
         self.gaps = snapshot.gaps;
         self.recent_losses = snapshot.recent_losses;
-        self.totals = snapshot.totals;
         self.behind_frontier = snapshot.behind_frontier;
         Ok(())
     }
 }
 
-fn restore_fold(fold: &mut dyn LaneFold, partials: &[(Pane, Vec<u8>)], how: Restore) -> Result<()> {
+fn restore_fold(fold: &mut dyn LaneFold, partials: &[(Pane, ByteBuf)], how: Restore) -> Result<()> {
     for (pane, bytes) in partials {
         let restored = palisade_events::ipc::from_bytes(bytes).and_then(|batch| fold.restore(*pane, &batch));
         if how == Restore::Exact {

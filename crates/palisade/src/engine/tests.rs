@@ -221,8 +221,8 @@ fn silent_lane_holds_nothing_open_and_what_it_brings_later_stays_out_of_closed_p
 #[test]
 fn lane_far_ahead_waits_for_the_slowest() {
     let mut bench = Bench::new(2);
-    bench.read(0, &[0]);
-    bench.read(1, &[100]);
+    bench.read(0, &[0, 0]);
+    bench.read(1, &[100, 100]);
     assert!(bench.engine.may_work(&key(0)));
     assert!(!bench.engine.may_work(&key(1)), "ten panes ahead of three allowed");
     bench.read(0, &[80]);

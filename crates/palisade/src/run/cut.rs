@@ -5,7 +5,7 @@
 //! the pane frontier and the owner's epoch. A crash between any two steps leaves a manifest that is older than some
 //! tables; the replay that follows drops what those tables already have ([`Landed::offset`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use palisade_events::time::Micros;
@@ -29,6 +29,8 @@ pub(super) struct Cut {
     pub(super) frontier: Option<Micros>,
     /// Lanes whose end made rows, with the offset at which the lane ended.
     pub(super) ends: BTreeMap<LaneKey, i64>,
+    /// Facts that no record tells, by [`fact_key`]: each is told once.
+    pub(super) facts: BTreeSet<LaneKey>,
     /// Next offset by lane, file lanes left out.
     pub(super) offsets: BTreeMap<LaneKey, i64>,
     pub(super) lanes: BTreeMap<LaneKey, LaneCut>,
@@ -43,12 +45,16 @@ pub(super) struct Cut {
 pub(super) type Limbo = BTreeMap<Table, BTreeMap<LaneKey, i64>>;
 
 /// A lane at a cut: its state as bytes, or as an earlier cut stored it.
+#[derive(Clone)]
 pub(super) struct LaneCut {
     pub(super) lane: Arc<Lane>,
     pub(super) next_offset: i64,
     pub(super) state: LaneBytes,
+    /// The configuration under which the state was written.
+    pub(super) fingerprint: String,
 }
 
+#[derive(Clone)]
 pub(super) enum LaneBytes {
     Now(Vec<u8>),
     Stored(Option<String>),
@@ -69,6 +75,9 @@ impl Cut {
         let limbo = self.limbo.get(&table).into_iter().flatten();
         txns.extend(limbo.map(|(key, next)| (offset_id(job, key), *next)));
         txns.extend(self.ends.iter().map(|(key, end)| (end_id(job, key), *end)));
+        if table == Table::Coverage {
+            txns.extend(self.facts.iter().map(|key| (offset_id(job, key), 0)));
+        }
         if let (Table::Findings, Some(frontier)) = (table, self.frontier) {
             txns.push((frontier_id(job), frontier));
         }
@@ -84,6 +93,12 @@ fn offset_id(job: &str, key: &str) -> String {
 /// Application id of the place at which a lane ended, for what its end made.
 fn end_id(job: &str, key: &str) -> String {
     format!("{job}/{key}/end")
+}
+
+/// What stands for a fact that no record tells: a source tells it again at every start.
+pub(super) fn fact_key(fact: &Coverage) -> LaneKey {
+    let lane = crate::engine::lane_key(&fact.lane);
+    format!("fact/{}", palisade_events::id::uid("palisade.fact.v1", &[&lane, fact.kind.name(), &fact.detail]))
 }
 
 /// Application id of the cut that a table has, which says what file lanes had been read.
@@ -148,6 +163,11 @@ impl Landed {
     /// What the lane's end made is in the table already if it ended by this offset.
     pub(super) fn end(&self, table: Table, key: &str) -> i64 {
         self.offset(table, &format!("{key}/end"))
+    }
+
+    /// Notes a fact that no record tells. True if it is new.
+    pub(super) fn is_news(&mut self, key: LaneKey) -> bool {
+        self.offsets.entry(Table::Coverage).or_default().insert(key, 0).is_none()
     }
 
     /// Records of a lane below this offset are in the table already.

@@ -29,6 +29,8 @@ pub(super) struct Outbox {
     posts: Vec<Post>,
     /// In a cut that has not landed yet.
     unlanded: Vec<Finding>,
+    /// How many findings the newest state says are undelivered.
+    recorded: usize,
 }
 
 /// One sink, as the run loop sees it.
@@ -138,8 +140,9 @@ impl Post {
 impl Outbox {
     /// `undelivered` landed in an earlier run, whose sinks may not have had them.
     pub(super) fn new(sinks: Vec<Box<dyn Sink>>, undelivered: &[Finding]) -> Result<Self> {
-        let posts = sinks.into_iter().map(|sink| Post::start(sink, undelivered)).collect::<Result<_>>()?;
-        Ok(Self { posts, unlanded: Vec::new() })
+        let posts: Vec<Post> = sinks.into_iter().map(|sink| Post::start(sink, undelivered)).collect::<Result<_>>()?;
+        let recorded = if posts.is_empty() { 0 } else { undelivered.len() };
+        Ok(Self { posts, unlanded: Vec::new(), recorded })
     }
 
     /// Findings of the cut that now begins.
@@ -176,17 +179,24 @@ impl Outbox {
         }
     }
 
+    /// Whether the state would have the next run deliver what every sink has by now.
+    pub(super) fn is_stale(&self) -> bool {
+        let served = |post: &Post| post.work.is_some() && post.queue.is_empty();
+        self.recorded > 0 && self.unlanded.is_empty() && self.posts.iter().all(served)
+    }
+
     /// Findings that wait for the slowest sink.
     pub(super) fn waiting(&self) -> usize {
         self.posts.iter().map(|post| post.queue.len()).max().unwrap_or(0)
     }
 
     /// What a run that takes over would have to deliver: everything that some sink may not have had.
-    pub(super) fn piece(&self) -> Result<Option<(String, Vec<u8>)>> {
+    pub(super) fn piece(&mut self) -> Result<Option<(String, Vec<u8>)>> {
         let longest = self.posts.iter().map(|post| &post.queue).max_by_key(|queue| queue.len());
         let Some(queue) = longest else { return Ok(None) };
         let all: Vec<&Finding> = queue.iter().chain(&self.unlanded).collect();
         let kept = &all[all.len().saturating_sub(KEPT_MAX)..];
+        self.recorded = kept.len();
         let bytes = serde_json::to_vec(kept).map_err(|e| Error::State(format!("outbox: {e}")))?;
         Ok(Some((PIECE.into(), bytes)))
     }

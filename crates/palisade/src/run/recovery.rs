@@ -110,7 +110,8 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
             }
             let next_offset = lane.next_offset;
             let state = LaneBytes::Stored(lane.chunk);
-            recovered.parked.insert(key, LaneCut { lane: Arc::new(lane.lane), next_offset, state });
+            let (lane, fingerprint) = (Arc::new(lane.lane), lane.config_fingerprint);
+            recovered.parked.insert(key, LaneCut { lane, next_offset, state, fingerprint });
         }
         for (name, hash) in manifest.pieces {
             let bytes = runtime.block_on(state.chunk(&hash))?;

@@ -156,12 +156,20 @@ impl Committer {
         let CutFiles { cut, events, rows } = files;
         let bytes: usize = events.iter().map(|file| file.bytes.content_length()).sum();
         let ledger = palisade_lake::ledger::sources_batch(&self.job, &cut.files)?;
-        self.put(&cut, Table::Decisions, encode(Table::Decisions, &decisions_batch(&cut.decisions)?)?)?;
-        self.put(&cut, Table::Sources, encode(Table::Sources, &ledger)?)?;
-        self.put(&cut, Table::Events, events)?;
-        self.put(&cut, Table::Rejects, encode(Table::Rejects, &rejects_batch(&cut.rejects)?)?)?;
-        self.put(&cut, Table::Coverage, encode(Table::Coverage, &coverage_batch(&cut.coverage)?)?)?;
-        self.put(&cut, Table::Findings, encode(Table::Findings, &findings_batch(&cut.findings)?)?)?;
+        let files = [
+            (Table::Decisions, encode(Table::Decisions, &decisions_batch(&cut.decisions)?)?),
+            (Table::Sources, encode(Table::Sources, &ledger)?),
+            (Table::Events, events),
+            (Table::Rejects, encode(Table::Rejects, &rejects_batch(&cut.rejects)?)?),
+            (Table::Coverage, encode(Table::Coverage, &coverage_batch(&cut.coverage)?)?),
+            (Table::Findings, encode(Table::Findings, &findings_batch(&cut.findings)?)?),
+        ];
+        // A cut without any row goes into a log all the same: there it learns that another owner has taken over, and
+        // there its number is taken.
+        let mut must_put = files.iter().all(|(_, files)| files.is_empty());
+        for (table, files) in files {
+            self.put(&cut, table, files, std::mem::take(&mut must_put))?;
+        }
         self.manifest(&cut)?;
         self.metrics.rows_landed.inc_by(rows);
         self.metrics.bytes_landed.inc_by(bytes as u64);
@@ -172,10 +180,11 @@ impl Committer {
         Ok(cut.number)
     }
 
-    /// Commits files to a table. A table without new rows is left alone, since a replay begins at the manifest in any case;
-    /// but what it holds beyond the manifest must be in its log before the ledger goes on without it.
-    fn put(&mut self, cut: &Cut, table: Table, files: Vec<DataFile>) -> Result<()> {
-        if files.is_empty() && !cut.owes(&self.job, table, |id| self.lake.landed(table, id)) {
+    /// Commits files to a table. A table without new rows is left alone unless it must be put, since a replay begins at the
+    /// manifest in any case; but what it holds beyond the manifest must be in its log before the ledger goes on without
+    /// it.
+    fn put(&mut self, cut: &Cut, table: Table, files: Vec<DataFile>, must: bool) -> Result<()> {
+        if !must && files.is_empty() && !cut.owes(&self.job, table, |id| self.lake.landed(table, id)) {
             return Ok(());
         }
         // A replay may cut earlier than the crash did: what a table has already, it keeps.
@@ -205,8 +214,13 @@ impl Committer {
                 LaneBytes::Now(bytes) => Some(self.runtime.block_on(state.put_chunk(bytes.clone()))?),
                 LaneBytes::Stored(hash) => hash.clone(),
             };
-            let lane = LaneState { lane: lane.lane.as_ref().clone(), next_offset: lane.next_offset, chunk };
-            lanes.insert(key.clone(), lane);
+            let state = LaneState {
+                lane: lane.lane.as_ref().clone(),
+                next_offset: lane.next_offset,
+                chunk,
+                config_fingerprint: lane.fingerprint.clone(),
+            };
+            lanes.insert(key.clone(), state);
         }
         for (name, bytes) in &cut.pieces {
             pieces.insert(name.clone(), self.runtime.block_on(state.put_chunk(bytes.clone()))?);

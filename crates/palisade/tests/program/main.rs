@@ -5,4 +5,5 @@
 mod support;
 
 mod kafka;
+mod run;
 mod scan;

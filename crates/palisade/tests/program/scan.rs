@@ -22,6 +22,8 @@ fn scanning_twice_adds_nothing_and_growth_adds_what_grew() {
     let found = findings(&lake);
     scan();
     assert_eq!(count(), first, "the same file again adds nothing");
+    let again = scan();
+    assert!(again.contains("0 findings") && again.contains("were scanned into this lake before"), "{again}");
     same_findings(&found, &findings(&lake));
     // A renamed, compressed twin is the same file.
     let twin = folder.path().join("rotated.gz");
@@ -129,7 +131,10 @@ fn analysts_decisions_close_a_group() {
     );
     assert!(!list().contains(&group));
     let all = succeed(program().args(["findings", "list", "--json", "--all", "--lake"]).arg(&lake));
-    assert!(all.contains(&group));
+    let row = all.lines().find(|line| line.contains(&group)).unwrap();
+    assert!(row.contains("\"status\":\"benign\""), "{row}");
+    let unexplained = output(program().args(["findings", "close", &group, "--reason", " ", "--lake"]).arg(&lake));
+    assert!(text(&unexplained.stderr).contains("--reason"));
     let shown = succeed(program().args(["findings", "show", &group[..8], "--lake"]).arg(&lake));
     assert!(shown.contains("benign") && shown.contains("drill"), "{shown}");
 }
@@ -143,6 +148,10 @@ fn errors_name_what_is_wrong_and_what_may_help() {
     assert_eq!(out.status.code(), Some(1));
     let words = text(&out.stderr);
     assert!(words.contains("bad.toml:2") && words.contains("pane_sec"), "{words}");
+    let garbage = folder.path().join("garbage.log");
+    std::fs::write(&garbage, "neither\nnor\n").unwrap();
+    let out = output(program().args(["scan", "--format", "falco"]).arg(&garbage));
+    assert_eq!(out.status.code(), Some(1), "nothing could be read: {}", text(&out.stdout));
     let out = output(program().args(["sql", "--lake", "/nowhere/at/all", "SELECT 1"]));
     assert!(text(&out.stderr).contains("/nowhere/at/all"), "{}", text(&out.stderr));
     succeed(program().args(["config", "init"]).arg(folder.path().join("new")));

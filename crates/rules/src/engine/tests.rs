@@ -7,15 +7,8 @@ use crate::{JsonEvent, RuleSet, batch_of_json};
 
 mod naive;
 
-/// The folder of public data, unless this machine has none.
 fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("PALISADE_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let found = folder.join("data/sigma").is_dir();
-    if !found {
-        eprintln!("not run: no shared data");
-    }
-    found.then_some(folder.join("data/sigma"))
+    crate::testing::shared("sigma")
 }
 
 fn event(event: Value) -> JsonEvent {

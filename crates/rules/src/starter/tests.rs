@@ -83,12 +83,8 @@ fn every_rule_tells_what_a_person_needs() {
 fn techniques_of_containers_are_those_of_the_matrix() {
     /// Techniques for nodes, which the matrix for containers does not list.
     const OF_NODES: [&str; 6] = ["T1003.008", "T1055.008", "T1059.004", "T1105", "T1547.006", "T1562.012"];
-    let shared = std::env::var_os("PALISADE_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let Ok(table) = fs::read_to_string(shared.join("data/mitre_attack_containers/techniques.csv")) else {
-        eprintln!("not run: no shared data");
-        return;
-    };
+    let Some(table) = crate::testing::shared("mitre_attack_containers/techniques.csv") else { return };
+    let table = fs::read_to_string(table).unwrap();
     let known: BTreeSet<&str> = table.lines().filter_map(|l| l.split(',').next()).chain(OF_NODES).collect();
     for rule in RuleSet::starter().unwrap().rules() {
         for technique in &rule.attack.techniques {
@@ -99,13 +95,7 @@ fn techniques_of_containers_are_those_of_the_matrix() {
 
 #[test]
 fn recorded_attacks_are_found_and_their_harmless_twins_are_not() {
-    let shared = std::env::var_os("PALISADE_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let traces = shared.join("data/k8s_audit/falco_trace_files");
-    if !traces.is_dir() {
-        eprintln!("not run: no shared data");
-        return;
-    }
+    let Some(traces) = crate::testing::shared("k8s_audit/falco_trace_files") else { return };
     let rules = RuleSet::starter().unwrap();
     let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
     let engine = rules.compile(&plan).unwrap();

@@ -3,14 +3,7 @@
 use super::*;
 
 fn shared(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("PALISADE_SHARED")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into(), PathBuf::from);
-    let folder = root.join("data/auditd").join(folder);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("not run: no shared data");
-    None
+    crate::testing::shared(&format!("auditd/{folder}"))
 }
 
 fn lines_of(path: PathBuf) -> Vec<String> {
