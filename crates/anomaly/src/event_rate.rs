@@ -15,8 +15,10 @@
 //! `shift_panes` anomalous panes without a break their level is adopted, and an informational finding says so; within
 //! such a run only the first pane, and panes with twice the count told of, are findings. *Gaps*: up to `gap_panes_max`
 //! panes in which the whole stream was silent are zeros, longer silence is no observation. *Loss*: a lossy pane is
-//! judged (what was counted is a lower bound) and not learnt. *Bounds*: beyond `entities_max` the entities seen longest
-//! ago are forgotten; beyond `pane_entities_max` in one pane those with the largest hashes are not counted.
+//! judged (what was counted is a lower bound) and not learnt; one without events is no zero, and nobody is taken to have
+//! been silent in it. *Bounds*: beyond `entities_max` the entities seen longest ago are forgotten; beyond
+//! `pane_entities_max` in one pane those with the largest hashes are left out, and the pane is counted
+//! ([`EventRate::panes_short`]).
 //!
 //! A service account is also a user. Where both kinds are configured, a row by a service account counts for the service
 //! account alone, so that one thing is told once.
@@ -24,22 +26,24 @@
 use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
-use palisade_events::finding::{Attack, Finding, Severity};
+use palisade_events::finding::{Attack, Finding};
 use palisade_events::seam::{Detector, LaneFold, Pane, PaneCoverage};
-use palisade_events::time::format_rfc3339;
-use palisade_events::{EntityKind, EventBatch, Result, col};
+use palisade_events::{EntityKind, Result};
 use serde::{Deserialize, Serialize};
 
 use self::baseline::{Baseline, Forgetting};
+use self::fold::RateFold;
 use self::tail::{Calibration, Tail};
+use self::tell::Silence;
 use crate::numerics::Counts;
-use crate::report::{Report, brief, events, span};
 use crate::store::{Slot, Store, from_piece, same_series, to_piece};
-use crate::tally::{self, Key, OpenPanes, Rows, Tally};
+use crate::tally::{self, Key, OpenPanes, Room, Stored, Tally};
 use crate::ticks::{Learn, Tick, Ticks};
 
+mod fold;
 mod baseline;
 mod tail;
+mod tell;
 
 const UID: &str = "palisade.anomaly.event_rate";
 
@@ -122,6 +126,7 @@ pub struct EventRate {
     kinds: Vec<KindState>,
     store: Store<Baseline>,
     evicted: u64,
+    panes_short: u64,
 }
 
 /// What is known of all entities of a kind together.
@@ -138,6 +143,7 @@ struct Shared {
     ticks: Ticks,
     kinds: Vec<KindState>,
     evicted: u64,
+    panes_short: u64,
 }
 
 /// How the entities of one kind are judged in one pane.
@@ -171,6 +177,7 @@ impl EventRate {
             kinds: vec![KindState::default(); kinds],
             store: Store::new(kinds),
             evicted: 0,
+            panes_short: 0,
         }
     }
 
@@ -184,20 +191,29 @@ impl EventRate {
         self.evicted
     }
 
-    fn close_tallies(&mut self, pane: Pane, coverage: PaneCoverage, tallies: BTreeMap<Key, Tally>) -> Vec<Finding> {
+    /// Number of panes with more entities than could be counted.
+    pub fn panes_short(&self) -> u64 {
+        self.panes_short
+    }
+
+    fn close_tallies(
+        &mut self,
+        pane: Pane,
+        coverage: PaneCoverage,
+        tallies: BTreeMap<Key, Tally<Stored<'_>>>,
+    ) -> Vec<Finding> {
         let tick = self.begin(pane, coverage);
         let bars = self.bars();
         let mut findings = Vec::new();
         for (key, tally) in tallies {
             let Some(&bar) = bars.get(usize::from(key.series)) else { continue };
             let slot = Slot { series: key.series, entity: key.entity };
-            if let Some(told) = self.judge(pane, tick, &slot, &tally, bar) {
-                let finding = self.finding(pane, coverage, &slot, tally, &told, bar);
-                findings.push(finding);
+            if let Some(told) = self.judge(pane, tick, &slot, tally.count, bar) {
+                findings.push(self.finding(pane, coverage, &slot, tally, &told, bar));
             }
         }
         if self.config.sides == Sides::Both && tick.learn == Learn::Yes {
-            findings.extend(self.silences(pane, coverage).into_iter().map(|(_, finding)| finding));
+            findings.extend(self.silences(pane, coverage));
         }
         self.evict();
         findings
@@ -233,11 +249,11 @@ impl EventRate {
     }
 
     /// Judges one entity's count, learns it, and says what is worth telling.
-    fn judge(&mut self, pane: Pane, tick: Tick, slot: &Slot, tally: &Tally, bar: Bar) -> Option<Told> {
+    fn judge(&mut self, pane: Pane, tick: Tick, slot: &Slot, count: u64, bar: Bar) -> Option<Told> {
         let Some(baseline) = self.store.get_mut(slot) else {
             if tick.learn == Learn::Yes {
                 let mut baseline = Baseline::new(tick.before, pane.start);
-                baseline.learn(tally.count, self.forgetting);
+                baseline.learn(count, self.forgetting);
                 self.store.insert(slot.clone(), baseline);
             }
             return None;
@@ -246,8 +262,7 @@ impl EventRate {
         if tick.learn == Learn::No {
             let mut then = baseline.clone();
             then.catch_up(tick.before, self.forgetting);
-            let unlikely =
-                then.warm.then(|| unlikely(&then, tally.count, bar)).flatten().filter(Unlikely::is_finding)?;
+            let unlikely = then.warm.then(|| unlikely(&then, count, bar)).flatten().filter(Unlikely::is_finding)?;
             return Some(Told { unlikely, baseline: then, adopted: false });
         }
         baseline.catch_up(tick.before, self.forgetting);
@@ -256,18 +271,18 @@ impl EventRate {
             baseline.warm = true;
             self.kinds[usize::from(slot.series)].warm += 1;
         }
-        let seen = if baseline.warm { unlikely(baseline, tally.count, bar) } else { None };
+        let seen = if baseline.warm { unlikely(baseline, count, bar) } else { None };
         let tail = &mut self.kinds[usize::from(slot.series)].tail;
         let told = match seen {
             Some(unlikely) if unlikely.is_finding() => {
                 tail.learn(bar.calibration.excess_at(bar.ln_alpha));
                 let before = baseline.clone();
-                baseline.extend_run(tally.count);
-                baseline.learn(tally.count.min(unlikely.limit), self.forgetting);
+                baseline.extend_run(count);
+                baseline.learn(count.min(unlikely.limit), self.forgetting);
                 let adopted = baseline.run.panes >= self.config.shift_panes.max(1);
-                let tell = baseline.run.panes == 1 || tally.count >= baseline.run.told.saturating_mul(2);
+                let tell = baseline.run.panes == 1 || count >= baseline.run.told.saturating_mul(2);
                 if tell {
-                    baseline.run.told = tally.count;
+                    baseline.run.told = count;
                 }
                 if adopted {
                     baseline.adopt_run(pane.end);
@@ -279,7 +294,7 @@ impl EventRate {
                     tail.learn(unlikely.excess);
                 }
                 baseline.run = Default::default();
-                baseline.learn(tally.count, self.forgetting);
+                baseline.learn(count, self.forgetting);
                 None
             }
         };
@@ -289,117 +304,24 @@ impl EventRate {
         told
     }
 
-    fn finding(&self, pane: Pane, coverage: PaneCoverage, slot: &Slot, tally: Tally, told: &Told, bar: Bar) -> Finding {
-        let length = span(pane.end - pane.start);
-        let Told { unlikely, baseline, adopted } = told;
-        let expected = unlikely.expected;
-        let since =
-            baseline.level_since.map_or_else(String::new, |t| format!(" since its new level of {}", format_rfc3339(t)));
-        let panes = baseline.memory().round();
-        let (p, alpha) = (unlikely.ln_p.exp(), bar.ln_alpha.exp());
-        let mut explanation = format!(
-            "{} made {} in {length}, where {} were expected (95 % of panes have at most {}), judged by its last \
-             {panes} panes{since}. The calibrated chance of so many is {:.0e}; findings start at {alpha:.0e}, which \
-             keeps {} false findings a day over {} of kind {}.",
-            slot.entity,
-            events(tally.count),
-            brief(expected.mean),
-            expected.limit(0.05f64.ln()),
-            p.max(f64::MIN_POSITIVE),
-            self.config.false_findings_per_day,
-            if bar.tracked == 1 { "1 entity".into() } else { format!("{} entities", bar.tracked) },
-            slot.entity.kind,
-        );
-        if *adopted {
-            explanation.push_str(&format!(
-                " This is anomalous pane {} without a break, so that this level is now taken for normal.",
-                self.config.shift_panes.max(1)
-            ));
-        }
-        let severity = match adopted {
-            true => Severity::Informational,
-            false if p < 1e-12 && tally.count >= 20 => Severity::High,
-            false => Severity::Medium,
-        };
-        Report {
-            uid: UID,
-            title: if *adopted { "New level of events adopted".into() } else { "Unusual number of events".into() },
-            entity: slot.entity.clone(),
-            anchor: format_rfc3339(pane.end),
-            severity,
-            confidence: 1.0 - (unlikely.ln_p - bar.ln_alpha).exp().min(1.0),
-            count: tally.count,
-            first: tally.first,
-            last: tally.last,
-            explanation,
-            observed: format!("{} in {length}", events(tally.count)),
-            expected: format!(
-                "{} (95 % up to {}) from {panes} panes{since}",
-                brief(expected.mean),
-                expected.limit(0.05f64.ln())
-            ),
-            p_value: p,
-            evidence: tally.evidence,
-            attack: self.config.attack.clone(),
-            false_positives: vec!["Deployments, scaling, batch jobs and load tests change rates too".into()],
-            triage: vec!["Look at what the evidence events have in common, and whether a change was announced".into()],
-            references: Vec::new(),
-        }
-        .finding(pane, coverage)
-    }
-
     /// Entities that fell silent for unlikely long, by kind and name.
-    fn silences(&mut self, pane: Pane, coverage: PaneCoverage) -> Vec<(Slot, Finding)> {
+    fn silences(&mut self, pane: Pane, coverage: PaneCoverage) -> Vec<Finding> {
         let now = self.ticks.observed();
-        let forgetting = self.forgetting;
-        let (attack, alphas) = (self.config.attack.clone(), self.bars());
+        let bars = self.bars();
         let mut found = Vec::new();
         for (slot, baseline) in self.store.iter_mut() {
             if baseline.silent_at.is_none_or(|at| at > now) || baseline.tick >= now {
                 continue;
             }
-            let (quiet, mean) = (now - baseline.tick, baseline.predict().mean);
+            let alpha = bars.get(usize::from(slot.series)).map_or(0.0, |bar| bar.ln_alpha.exp());
+            let (panes, mean) = (now - baseline.tick, baseline.predict().mean);
+            found.push((slot.clone(), Silence { panes, mean, since: baseline.seen, alpha }));
             baseline.silent_at = None;
-            let length = pane.end - pane.start;
-            let alpha = alphas.get(usize::from(slot.series)).map_or(0.0, |bar| bar.ln_alpha.exp());
-            let finding = Report {
-                uid: UID,
-                title: "Unusual silence".into(),
-                entity: slot.entity.clone(),
-                anchor: format!("silence {}", format_rfc3339(pane.end)),
-                severity: Severity::Low,
-                confidence: 0.5,
-                count: 0,
-                first: baseline.seen,
-                last: pane.end,
-                explanation: format!(
-                    "{} made no events for {}, where {} were expected in each {}. The chance of so long a silence is \
-                     below {alpha:.0e}.",
-                    slot.entity,
-                    span(length.saturating_mul(quiet as i64)),
-                    brief(mean),
-                    span(length),
-                ),
-                observed: format!("no events in {quiet} panes"),
-                expected: format!("{} in a pane", brief(mean)),
-                p_value: alpha,
-                evidence: Vec::new(),
-                attack: attack.clone(),
-                false_positives: vec!["Scaling down, maintenance, or an agent that stopped reporting".into()],
-                triage: vec!["Check that the entity and the agent that reports on it still run".into()],
-                references: Vec::new(),
-            }
-            .finding(pane, coverage);
-            found.push((slot.clone(), finding));
-        }
-        // What was told is learnt, so that the next event finds the baseline that the finding spoke of.
-        for (slot, _) in &found {
-            if let Some(baseline) = self.store.get_mut(slot) {
-                baseline.catch_up(now, forgetting);
-            }
+            // What is told is learnt, so that the next event finds the baseline that the finding spoke of.
+            baseline.catch_up(now, self.forgetting);
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        found
+        found.into_iter().map(|(slot, silence)| self.silence(pane, coverage, slot, &silence)).collect()
     }
 
     fn evict(&mut self) {
@@ -462,21 +384,39 @@ impl Detector for EventRate {
     }
 
     fn lane(&self) -> Box<dyn LaneFold> {
-        Box::new(RateFold {
-            kinds: self.config.entities.clone(),
-            open: OpenPanes::new(self.config.pane_entities_max, &self.series()),
-            scratch: Vec::new(),
-            touched: Vec::new(),
-        })
+        let open = OpenPanes::new(self.config.pane_entities_max, &self.series());
+        Box::new(RateFold::new(self.config.entities.clone(), open))
     }
 
     fn close(&mut self, pane: Pane, coverage: PaneCoverage, partials: &[RecordBatch]) -> Result<Vec<Finding>> {
-        Ok(self.close_tallies(pane, coverage, tally::merge(partials, self.config.pane_entities_max)?))
+        match tally::merge(partials, self.config.pane_entities_max) {
+            Ok((tallies, room)) => {
+                self.panes_short += u64::from(room == Room::Short);
+                Ok(self.close_tallies(pane, coverage, tallies))
+            }
+            Err(error) => {
+                self.close_tallies(pane, PaneCoverage::Lossy, BTreeMap::new());
+                Err(error)
+            }
+        }
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("entities", self.store.len() as u64),
+            ("entities_evicted", self.evicted),
+            ("panes_short", self.panes_short),
+        ]
     }
 
     fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let entities = self.series();
-        let shared = Shared { entities, ticks: self.ticks, kinds: self.kinds.clone(), evicted: self.evicted };
+        let shared = Shared {
+            entities: self.series(),
+            ticks: self.ticks,
+            kinds: self.kinds.clone(),
+            evicted: self.evicted,
+            panes_short: self.panes_short,
+        };
         let mut pieces = vec![("shared".to_owned(), to_piece(UID, &shared)?)];
         pieces.extend(self.store.pieces(UID)?);
         Ok(pieces)
@@ -486,67 +426,9 @@ impl Detector for EventRate {
         let shared: Shared = from_piece(UID, pieces, "shared")?;
         same_series(UID, &shared.entities, &self.series())?;
         self.store = Store::restore(UID, self.kinds.len(), pieces)?;
-        Shared { ticks: self.ticks, kinds: self.kinds, evicted: self.evicted, .. } = shared;
+        Shared { ticks: self.ticks, kinds: self.kinds, evicted: self.evicted, panes_short: self.panes_short, .. } =
+            shared;
         Ok(())
-    }
-}
-
-/// Counts the events of one lane.
-struct RateFold {
-    kinds: Vec<EntityKind>,
-    open: OpenPanes,
-    /// By entity code; empty between panes.
-    scratch: Vec<Rows>,
-    /// Codes with rows in the current pane.
-    touched: Vec<usize>,
-}
-
-impl LaneFold for RateFold {
-    fn fold(&mut self, batch: &EventBatch, panes: &[(Pane, Vec<u32>)]) -> Result<()> {
-        let (times, uids) = (batch.time(col::TIME).values(), batch.text(col::EVENT_UID));
-        for (series, &kind) in self.kinds.iter().enumerate() {
-            let entities = batch.entities(kind);
-            if entities.distinct().is_empty() {
-                continue;
-            }
-            let accounts = (kind == EntityKind::User && self.kinds.contains(&EntityKind::ServiceAccount))
-                .then(|| batch.entities(EntityKind::ServiceAccount))
-                .filter(|accounts| !accounts.distinct().is_empty());
-            self.scratch.clear();
-            self.scratch.resize(entities.distinct().len(), Rows::EMPTY);
-            for (pane, rows) in panes {
-                self.touched.clear();
-                for &row in rows {
-                    let at = row as usize;
-                    let Some(code) = entities.code(at) else { continue };
-                    if accounts.is_some_and(|accounts| accounts.code(at).is_some()) {
-                        continue;
-                    }
-                    let tally = &mut self.scratch[code];
-                    if tally.is_empty() {
-                        self.touched.push(code);
-                    }
-                    tally.add(row, times, uids);
-                }
-                for &code in &self.touched {
-                    let rows = std::mem::replace(&mut self.scratch[code], Rows::EMPTY);
-                    self.open.add(*pane, series as u16, &entities.distinct()[code], "", &rows, batch);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, pane: Pane) -> Result<Option<RecordBatch>> {
-        self.open.take(pane)
-    }
-
-    fn snapshot(&self) -> Result<Vec<(Pane, RecordBatch)>> {
-        self.open.snapshot()
-    }
-
-    fn restore(&mut self, pane: Pane, partial: &RecordBatch) -> Result<()> {
-        self.open.restore(pane, partial)
     }
 }
 

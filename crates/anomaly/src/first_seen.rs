@@ -6,41 +6,38 @@
 //! (values in the pane) · P(new), the union bound on seeing anything new in the pane.
 //!
 //! Stated behaviour. All new values of one entity and feature in a pane are one finding. *Loss*: in a lossy pane new
-//! values are told and not learnt. *Bounds*: an entity with more than `values_max` values varies too much and is not
-//! judged any more ([`FirstSeen::varied`] counts these); beyond `entities_max` profiles, or `values_total_max` values in
-//! all, the entities seen longest ago are forgotten and learn anew.
+//! values are told and not learnt; one without events makes no entity older. *Bounds*: an entity with more than
+//! `values_max` values varies too much and is not judged any more ([`FirstSeen::varied`] counts these); beyond
+//! `entities_max` profiles, or `values_total_max` values in all, the entities seen longest ago are forgotten and learn
+//! anew; beyond `pane_values_max` in one pane the values with the largest hashes are left out, and the pane is counted
+//! ([`FirstSeen::panes_short`]).
 
 use std::collections::BTreeMap;
 
-use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
-use hashbrown::HashMap;
-use palisade_events::finding::{Attack, Finding, Severity};
-use palisade_events::schema::AnyColumn;
+use palisade_events::Result;
+use palisade_events::finding::{Attack, Finding};
 use palisade_events::seam::{Detector, LaneFold, Pane, PaneCoverage};
-use palisade_events::time::format_rfc3339;
-use palisade_events::{EventBatch, Result, col};
 use serde::{Deserialize, Serialize};
 
-use self::feature::COLUMNS_MAX;
+use self::fold::ValueFold;
 use self::ledger::{Budget, Ledger, Spent};
 use self::profile::{Habit, Profile};
 use crate::fixed_hash::FixedHash;
-use crate::report::{Report, brief, span};
 use crate::store::{Slot, Store, from_piece, same_series, to_piece};
-use crate::tally::{self, EVIDENCE_MAX, Key, OpenPanes, Rows, Tally};
+use crate::tally::{self, Key, OpenPanes, Room, Stored, Tally};
 use crate::ticks::{Learn, Tick, Ticks};
 
 pub use self::feature::Feature;
 
 mod feature;
+mod pairs;
+mod fold;
 mod ledger;
 mod profile;
+mod tell;
 
 const UID: &str = "palisade.anomaly.first_seen";
-
-/// Values that a finding names; it counts the others.
-const NAMED_MAX: usize = 5;
 
 /// Settings of [`FirstSeen`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +111,7 @@ struct Counters {
     evicted: u64,
     /// New values that the budget kept back.
     beyond_budget: u64,
+    panes_short: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,7 +155,17 @@ impl FirstSeen {
         self.counters.beyond_budget
     }
 
-    fn close_tallies(&mut self, pane: Pane, coverage: PaneCoverage, tallies: BTreeMap<Key, Tally>) -> Vec<Finding> {
+    /// Number of panes with more values than could be counted.
+    pub fn panes_short(&self) -> u64 {
+        self.counters.panes_short
+    }
+
+    fn close_tallies(
+        &mut self,
+        pane: Pane,
+        coverage: PaneCoverage,
+        tallies: BTreeMap<Key, Tally<Stored<'_>>>,
+    ) -> Vec<Finding> {
         let tick = self.ticks.advance(pane, coverage, self.config.gap_panes_max);
         if tick.restarted {
             self.store.clear();
@@ -182,22 +190,23 @@ impl FirstSeen {
         findings
     }
 
-    fn judge(&mut self, pane: Pane, tick: Tick, slot: &Slot, shown: Vec<Shown>) -> Option<(Habit, Vec<Shown>)> {
+    fn judge<'p>(
+        &mut self,
+        pane: Pane,
+        tick: Tick,
+        slot: &Slot,
+        shown: Vec<Shown<'p>>,
+    ) -> Option<(Habit, Vec<Shown<'p>>)> {
         let config = &self.config;
         let values_max = config.values_max.max(1);
-        if self.store.get_mut(slot).is_none() {
-            if tick.learn == Learn::No {
-                return None;
-            }
-            self.store.insert(slot.clone(), Profile::new(tick.before, pane.start));
-        }
-        let profile = self.store.get_mut(slot)?;
+        let fresh = || (tick.learn == Learn::Yes).then(|| Profile::new(tick.before, pane.start));
+        let profile = self.store.get_or_insert(slot, fresh)?;
         profile.seen = pane.start;
         let age = tick.before - profile.born;
         let settled = !profile.varied && age >= config.learning_panes && profile.events >= config.learning_events;
         let before = profile.habit(shown.len());
         let drawn: Vec<(u64, u64)> = shown.iter().map(|s| (s.hash, s.tally.count)).collect();
-        let new: Vec<Shown> =
+        let new: Vec<Shown<'p>> =
             if settled { shown.into_iter().filter(|s| !profile.knows(s.hash)).collect() } else { Vec::new() };
         match tick.learn {
             Learn::Yes => {
@@ -219,61 +228,6 @@ impl FirstSeen {
                 None
             }
         }
-    }
-
-    fn finding(&self, pane: Pane, coverage: PaneCoverage, slot: Slot, habit: Habit, new: Vec<Shown>) -> Finding {
-        let feature = self.config.features.get(usize::from(slot.series)).map(Feature::name).unwrap_or_default();
-        let mut named: Vec<String> = new.iter().take(NAMED_MAX).map(|s| format!("`{}`", s.value)).collect();
-        if new.len() > NAMED_MAX {
-            named.push(format!("{} more", new.len() - NAMED_MAX));
-        }
-        let named = named.join(", ");
-        let unseen = habit.unseen;
-        let many = if new.len() == 1 { "a value" } else { "values" };
-        let mut whole = Tally { count: 0, first: i64::MAX, last: i64::MIN, evidence: Vec::new() };
-        for shown in new {
-            whole.count += shown.tally.count;
-            whole.first = whole.first.min(shown.tally.first);
-            whole.last = whole.last.max(shown.tally.last);
-            whole.evidence.extend(shown.tally.evidence);
-        }
-        whole.evidence.sort_by(|a, b| (a.time, &a.event_uid).cmp(&(b.time, &b.event_uid)));
-        whole.evidence.dedup_by(|a, b| a.event_uid == b.event_uid);
-        whole.evidence.truncate(EVIDENCE_MAX);
-        Report {
-            uid: UID,
-            title: format!("New {feature} for a {}", slot.entity.kind),
-            anchor: format!("{feature} {}", format_rfc3339(pane.end)),
-            severity: if unseen < 0.01 { Severity::Medium } else { Severity::Low },
-            confidence: 1.0 - unseen,
-            count: whole.count,
-            first: whole.first,
-            last: whole.last,
-            explanation: format!(
-                "{} showed {many} of {feature} that it had never shown before: {named}. In {} panes it had shown {} \
-                 values, {} of them only once; the chance that the next one is new was {} (Good–Turing).",
-                slot.entity,
-                habit.panes,
-                habit.distinct,
-                habit.once,
-                brief(unseen),
-            ),
-            observed: named,
-            expected: format!(
-                "one of {} known values, from {} panes of {}",
-                habit.distinct,
-                habit.panes,
-                span(pane.end - pane.start)
-            ),
-            p_value: (unseen * habit.pane_draws as f64).min(1.0),
-            evidence: whole.evidence,
-            attack: self.config.attack.clone(),
-            false_positives: vec!["A new release, a moved service, or a rare but regular task".into()],
-            triage: vec!["Check whether a release explains it, and whether other entities show the same value".into()],
-            references: Vec::new(),
-            entity: slot.entity,
-        }
-        .finding(pane, coverage)
     }
 
     fn series(&self) -> Vec<String> {
@@ -302,10 +256,10 @@ fn values_of(profiles: &[Profile]) -> u64 {
 }
 
 /// A value that an entity showed in a pane.
-struct Shown {
+struct Shown<'p> {
     value: String,
     hash: u64,
-    tally: Tally,
+    tally: Tally<Stored<'p>>,
 }
 
 impl Detector for FirstSeen {
@@ -314,14 +268,32 @@ impl Detector for FirstSeen {
     }
 
     fn lane(&self) -> Box<dyn LaneFold> {
-        Box::new(ValueFold {
-            features: self.config.features.clone(),
-            open: OpenPanes::new(self.config.pane_values_max, &self.series()),
-        })
+        let open = OpenPanes::new(self.config.pane_values_max, &self.series());
+        Box::new(ValueFold::new(self.config.features.clone(), open))
     }
 
     fn close(&mut self, pane: Pane, coverage: PaneCoverage, partials: &[RecordBatch]) -> Result<Vec<Finding>> {
-        Ok(self.close_tallies(pane, coverage, tally::merge(partials, self.config.pane_values_max)?))
+        match tally::merge(partials, self.config.pane_values_max) {
+            Ok((tallies, room)) => {
+                self.counters.panes_short += u64::from(room == Room::Short);
+                Ok(self.close_tallies(pane, coverage, tallies))
+            }
+            Err(error) => {
+                self.close_tallies(pane, PaneCoverage::Lossy, BTreeMap::new());
+                Err(error)
+            }
+        }
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("profiles", self.store.len() as u64),
+            ("profiles_evicted", self.counters.evicted),
+            ("profiles_varied", self.counters.varied),
+            ("values", self.counters.values),
+            ("findings_beyond_budget", self.counters.beyond_budget),
+            ("panes_short", self.counters.panes_short),
+        ]
     }
 
     fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
@@ -338,107 +310,6 @@ impl Detector for FirstSeen {
         self.store = Store::restore(UID, self.config.features.len(), pieces)?;
         Shared { ticks: self.ticks, ledger: self.ledger, counters: self.counters, .. } = shared;
         Ok(())
-    }
-}
-
-/// Counts the values of one lane.
-struct ValueFold {
-    features: Vec<Feature>,
-    open: OpenPanes,
-}
-
-/// Marks a column without a value in the row.
-const ABSENT: u32 = u32::MAX;
-
-/// A column's values as numbers that are the same for the same value within a batch.
-enum Codes<'b> {
-    Word(palisade_events::batch::WordColumn<'b>),
-    Text(Vec<u32>),
-}
-
-impl<'b> Codes<'b> {
-    /// `None` if no row has a value.
-    fn of(batch: &'b EventBatch, column: AnyColumn) -> Option<Self> {
-        if batch.columns().column(column.index()).null_count() == batch.rows() {
-            return None;
-        }
-        match column {
-            AnyColumn::Word(word) => Some(Self::Word(batch.word(word))),
-            AnyColumn::Text(text) => {
-                let mut known: HashMap<&str, u32, ahash::RandomState> = HashMap::default();
-                let codes = batch.text(text).iter().map(|value| {
-                    value.map_or(ABSENT, |value| {
-                        let next = known.len() as u32;
-                        *known.entry(value).or_insert(next)
-                    })
-                });
-                Some(Self::Text(codes.collect()))
-            }
-            _ => None,
-        }
-    }
-
-    fn code(&self, row: usize) -> u32 {
-        match self {
-            Self::Word(column) => column.code(row).map_or(ABSENT, |code| code as u32),
-            Self::Text(codes) => codes.get(row).copied().unwrap_or(ABSENT),
-        }
-    }
-}
-
-impl LaneFold for ValueFold {
-    fn fold(&mut self, batch: &EventBatch, panes: &[(Pane, Vec<u32>)]) -> Result<()> {
-        let (times, uids) = (batch.time(col::TIME).values(), batch.text(col::EVENT_UID));
-        let mut places: HashMap<[u32; COLUMNS_MAX + 1], usize, ahash::RandomState> = HashMap::default();
-        let mut counted: Vec<(usize, u32, Rows)> = Vec::new();
-        for (series, feature) in self.features.iter().enumerate() {
-            let columns: Vec<Option<Codes<'_>>> = feature.columns().iter().map(|c| Codes::of(batch, *c)).collect();
-            let Some((Some(first), others)) = columns.split_first() else { continue };
-            let entities = batch.entities(feature.entity());
-            if entities.distinct().is_empty() {
-                continue;
-            }
-            for (pane, rows) in panes {
-                places.clear();
-                counted.clear();
-                for &row in rows {
-                    let at = row as usize;
-                    let value = first.code(at);
-                    if value == ABSENT {
-                        continue;
-                    }
-                    let Some(entity) = entities.code(at) else { continue };
-                    let mut key = [ABSENT; COLUMNS_MAX + 1];
-                    key[0] = entity as u32;
-                    key[1] = value;
-                    for (place, column) in key[2..].iter_mut().zip(others) {
-                        *place = column.as_ref().map_or(ABSENT, |column| column.code(at));
-                    }
-                    let place = *places.entry(key).or_insert_with(|| {
-                        counted.push((entity, row, Rows::EMPTY));
-                        counted.len() - 1
-                    });
-                    counted[place].2.add(row, times, uids);
-                }
-                for (entity, row, rows) in &counted {
-                    let value = feature.value(batch, *row as usize);
-                    self.open.add(*pane, series as u16, &entities.distinct()[*entity], &value, rows, batch);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, pane: Pane) -> Result<Option<RecordBatch>> {
-        self.open.take(pane)
-    }
-
-    fn snapshot(&self) -> Result<Vec<(Pane, RecordBatch)>> {
-        self.open.snapshot()
-    }
-
-    fn restore(&mut self, pane: Pane, partial: &RecordBatch) -> Result<()> {
-        self.open.restore(pane, partial)
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod fixed_hash;
 mod numerics;
+mod scene;
 mod tally;
 mod ticks;
 mod store;

@@ -8,6 +8,9 @@ use palisade_events::seam::{Pane, PaneCoverage};
 use palisade_events::time::{Micros, SECOND, date_of};
 use palisade_events::{Entity, Evidence};
 
+use crate::scene;
+use crate::tally::Stored;
+
 /// What a detector has to say about one entity in one pane.
 pub(crate) struct Report<'r> {
     pub(crate) uid: &'r str,
@@ -24,27 +27,31 @@ pub(crate) struct Report<'r> {
     pub(crate) observed: String,
     pub(crate) expected: String,
     pub(crate) p_value: f64,
-    pub(crate) evidence: Vec<Evidence>,
+    /// Oldest first; the first has a scene.
+    pub(crate) evidence: Vec<Stored<'r>>,
     pub(crate) attack: Attack,
     pub(crate) false_positives: Vec<String>,
     pub(crate) triage: Vec<String>,
-    pub(crate) references: Vec<String>,
+    /// The papers that the method is from.
+    pub(crate) references: &'r [&'r str],
 }
 
 impl Report<'_> {
     pub(crate) fn finding(self, pane: Pane, coverage: PaneCoverage) -> Finding {
         let name = self.entity.to_string();
+        let first_scene = self.evidence.first().map(|first| first.scene).unwrap_or_default();
+        let evidence: Vec<Evidence> = self.evidence.iter().map(Stored::evidence).collect();
         Finding {
             finding_uid: finding_uid(self.uid, &name, &self.anchor),
             group_uid: group_uid(self.uid, &name, &date_of(pane.end)),
-            time: if self.evidence.is_empty() { pane.end } else { self.last },
+            time: if evidence.is_empty() { pane.end } else { self.last },
             kind: FindingKind::Anomaly,
             rule_uid: self.uid.into(),
             rule_version: env!("CARGO_PKG_VERSION").into(),
             title: self.title,
             severity: self.severity,
             confidence: Confidence::new(self.confidence),
-            entities: vec![self.entity.clone()],
+            entities: scene::entities(first_scene, &self.entity),
             entity: self.entity,
             owner: None,
             count: i64::try_from(self.count).unwrap_or(i64::MAX),
@@ -52,7 +59,7 @@ impl Report<'_> {
             last_seen: self.last,
             detected_at: pane.end,
             author: "Palisade".into(),
-            references: self.references,
+            references: self.references.iter().map(|paper| (*paper).to_owned()).collect(),
             false_positives: self.false_positives,
             triage: self.triage,
             attack: self.attack,
@@ -61,25 +68,12 @@ impl Report<'_> {
             expected: self.expected,
             // A float's text must survive JSON, so that zero never stands for "very small".
             p_value: Some(self.p_value.clamp(f64::MIN_POSITIVE, 1.0)),
-            excerpt: excerpt(self.evidence.first()),
-            evidence: self.evidence,
+            excerpt: evidence.first().map(|first| scene::excerpt(first_scene, first)).unwrap_or_default(),
+            evidence,
             coverage: coverage.name().into(),
             suppressed_by: None,
         }
     }
-}
-
-/// The first evidence as flat JSON. Partials carry ids and positions, not rows, so the excerpt is what those tell.
-fn excerpt(first: Option<&Evidence>) -> String {
-    first.map_or_else(String::new, |e| {
-        serde_json::json!({
-            "event_uid": e.event_uid,
-            "time": palisade_events::time::format_rfc3339(e.time),
-            "source": e.source,
-            "position": e.position.to_string(),
-        })
-        .to_string()
-    })
 }
 
 /// `10 s`, `5 min`, `2 h`.

@@ -15,7 +15,7 @@ use crate::fixed_hash::FixedHash;
 const SHARDS: usize = 16;
 
 /// First byte of each stored piece.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Whose state it is: a series (entity kind or feature, by its place in the configuration) and an entity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,18 @@ impl<S: Seen + Clone + Serialize + DeserializeOwned> Store<S> {
 
     pub(crate) fn get_mut(&mut self, slot: &Slot) -> Option<&mut S> {
         self.shards[shard_of(&slot.entity)].get_mut(slot)
+    }
+
+    /// The state of a slot, made by `fresh` if there is none and one is wanted.
+    pub(crate) fn get_or_insert(&mut self, slot: &Slot, fresh: impl FnOnce() -> Option<S>) -> Option<&mut S> {
+        let shard = &mut self.shards[shard_of(&slot.entity)];
+        if !shard.contains_key(slot) {
+            shard.insert(slot.clone(), fresh()?);
+            if let Some(count) = self.by_series.get_mut(usize::from(slot.series)) {
+                *count += 1;
+            }
+        }
+        shard.get_mut(slot)
     }
 
     pub(crate) fn insert(&mut self, slot: Slot, state: S) {

@@ -1,28 +1,29 @@
-//! What a lane counts in an open pane, by key, and its form as an Arrow partial.
+//! What a lane counts in an open pane, by key.
 //!
 //! A key is (series, entity, value): the series is an entity kind or a feature by its place in the configuration. A
 //! pane keeps the `keys_max` keys with the smallest hashes. That is exact and does not depend on order: a key among the
 //! smallest of all was among the smallest of those seen at every moment before, in every lane that saw it.
 //!
-//! Not here: what the counts mean.
+//! Not here: what the counts mean, and their form as an Arrow partial (`partial.rs`).
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-    UInt16Array,
-};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, UInt16Type};
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use hashbrown::{Equivalent, HashMap};
-use palisade_events::position::Position;
 use palisade_events::seam::Pane;
 use palisade_events::time::Micros;
-use palisade_events::{Entity, EntityKind, Error, EventBatch, Evidence, Result, col};
-use serde::{Deserialize, Serialize};
+use palisade_events::{Entity, EventBatch, Evidence, Result, col};
 
+use self::partial::{check, decode, encode, schema};
 use crate::fixed_hash::FixedHash;
+use crate::scene::Scenery;
+
+pub(crate) use self::partial::Stored;
+
+mod partial;
 
 /// Events kept as evidence of one key in one pane: enough to judge by, few enough to page with.
 pub(crate) const EVIDENCE_MAX: usize = 8;
@@ -65,62 +66,130 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
+/// An event that may be evidence.
+pub(crate) trait Witness {
+    /// What evidence is ordered by: time, then event uid.
+    fn place(&self) -> (Micros, &str);
+}
+
+/// An event that an open pane keeps as evidence. All series that keep it share it.
+#[derive(Debug)]
+struct Kept {
+    evidence: Evidence,
+    /// What it looked like, known once the event was the first of some tally.
+    scene: OnceLock<Box<[u8]>>,
+}
+
+impl Kept {
+    fn scene(&self) -> &[u8] {
+        match self.scene.get() {
+            Some(scene) => scene,
+            None => &[],
+        }
+    }
+}
+
+impl Witness for Arc<Kept> {
+    fn place(&self) -> (Micros, &str) {
+        (self.evidence.time, &self.evidence.event_uid)
+    }
+}
+
 /// The events of one key in one pane.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tally {
+#[derive(Clone, Debug)]
+pub(crate) struct Tally<W> {
     pub(crate) count: u64,
     pub(crate) first: Micros,
     pub(crate) last: Micros,
-    /// The smallest by (time, event uid), in that order.
-    pub(crate) evidence: Vec<Evidence>,
+    /// The smallest by (time, event uid), in that order. The first of them has a scene.
+    pub(crate) evidence: Vec<W>,
 }
 
-impl Tally {
-    fn new() -> Self {
+impl<W: Witness> Tally<W> {
+    pub(crate) fn new() -> Self {
         Self { count: 0, first: Micros::MAX, last: Micros::MIN, evidence: Vec::new() }
     }
 
-    fn add_rows(&mut self, rows: &Rows, batch: &EventBatch) {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        for witness in other.evidence {
+            if self.accepts(witness.place()) {
+                self.insert(witness);
+            }
+        }
+    }
+
+    fn accepts(&self, place: (Micros, &str)) -> bool {
+        self.evidence.len() < EVIDENCE_MAX || self.evidence.last().is_some_and(|last| place < last.place())
+    }
+
+    /// Puts accepted evidence where it belongs, and says where that is.
+    fn insert(&mut self, witness: W) -> usize {
+        if self.evidence.len() == EVIDENCE_MAX {
+            self.evidence.pop();
+        }
+        let at = self.evidence.partition_point(|other| other.place() <= witness.place());
+        self.evidence.insert(at, witness);
+        at
+    }
+}
+
+impl Tally<Arc<Kept>> {
+    fn add_rows(&mut self, rows: &Rows, witnesses: &mut Witnesses<'_>) {
         self.count += u64::from(rows.count);
         self.first = self.first.min(rows.first);
         self.last = self.last.max(rows.last);
-        let times = batch.time(col::TIME).values();
         for &row in &rows.kept[..usize::from(rows.kept_len)] {
-            let row = row as usize;
-            let (time, uid) = (times[row], batch.uid(row));
-            if !self.accepts(time, uid) {
+            if !self.accepts(witnesses.place(row)) {
                 break;
             }
-            self.insert(Evidence {
-                time,
-                event_uid: uid.to_owned(),
-                source: batch.word(col::SOURCE).get(row).unwrap_or_default().to_owned(),
-                position: batch.position(row),
-            });
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        self.first = self.first.min(other.first);
-        self.last = self.last.max(other.last);
-        for evidence in other.evidence {
-            if self.accepts(evidence.time, &evidence.event_uid) {
-                self.insert(evidence);
+            let kept = witnesses.kept(row);
+            if self.insert(Arc::clone(&kept)) == 0 {
+                witnesses.describe(row, &kept);
             }
         }
     }
+}
 
-    fn accepts(&self, time: Micros, uid: &str) -> bool {
-        self.evidence.len() < EVIDENCE_MAX
-            || self.evidence.last().is_some_and(|last| (time, uid) < (last.time, last.event_uid.as_str()))
+/// The rows of one batch that become evidence: each is copied out once, however many keys keep it.
+pub(crate) struct Witnesses<'b> {
+    pub(crate) times: &'b [Micros],
+    pub(crate) uids: &'b StringArray,
+    batch: &'b EventBatch,
+    /// By row; empty until the first is kept.
+    kept: Vec<Option<Arc<Kept>>>,
+    scenery: Option<Scenery<'b>>,
+}
+
+impl<'b> Witnesses<'b> {
+    pub(crate) fn of(batch: &'b EventBatch) -> Self {
+        let (times, uids) = (batch.time(col::TIME).values(), batch.text(col::EVENT_UID));
+        Self { times, uids, batch, kept: Vec::new(), scenery: None }
     }
 
-    fn insert(&mut self, evidence: Evidence) {
-        let key = (evidence.time, evidence.event_uid.as_str());
-        let place = self.evidence.partition_point(|e| (e.time, e.event_uid.as_str()) <= key);
-        self.evidence.insert(place, evidence);
-        self.evidence.truncate(EVIDENCE_MAX);
+    fn place(&self, row: u32) -> (Micros, &'b str) {
+        (self.times[row as usize], self.uids.value(row as usize))
+    }
+
+    fn kept(&mut self, row: u32) -> Arc<Kept> {
+        let (batch, at, (time, uid)) = (self.batch, row as usize, self.place(row));
+        if self.kept.is_empty() {
+            self.kept.resize_with(batch.rows(), || None);
+        }
+        let kept = self.kept[at].get_or_insert_with(|| {
+            let source = batch.word(col::SOURCE).get(at).unwrap_or_default().to_owned();
+            let evidence = Evidence { time, event_uid: uid.to_owned(), source, position: batch.position(at) };
+            Arc::new(Kept { evidence, scene: OnceLock::new() })
+        });
+        Arc::clone(kept)
+    }
+
+    fn describe(&mut self, row: u32, kept: &Kept) {
+        let batch = self.batch;
+        let scenery = self.scenery.get_or_insert_with(|| Scenery::of(batch));
+        kept.scene.get_or_init(|| scenery.scene(row as usize));
     }
 }
 
@@ -144,13 +213,18 @@ impl Rows {
 
     #[inline]
     pub(crate) fn add(&mut self, row: u32, times: &[Micros], uids: &StringArray) {
-        let time = times[row as usize];
+        let at = row as usize;
+        let time = times[at];
         self.count += 1;
         self.first = self.first.min(time);
         self.last = self.last.max(time);
-        let len = usize::from(self.kept_len);
-        if len == EVIDENCE_MAX && time > times[self.kept[len - 1] as usize] {
-            return;
+        if usize::from(self.kept_len) == EVIDENCE_MAX {
+            // Rows mostly come in order of time, so this is where nearly all of them end; many share a moment where
+            // sources write whole seconds.
+            let last = self.kept[EVIDENCE_MAX - 1] as usize;
+            if time > times[last] || (time == times[last] && uids.value(at) >= uids.value(last)) {
+                return;
+            }
         }
         self.keep(row, times, uids);
     }
@@ -169,44 +243,56 @@ impl Rows {
     }
 }
 
-type KeyMap = HashMap<Key, Tally, ahash::RandomState>;
+type KeyMap<W> = HashMap<Key, Tally<W>, ahash::RandomState>;
 
 /// The open panes of one lane.
 #[derive(Debug)]
 pub(crate) struct OpenPanes {
-    panes: BTreeMap<Pane, KeyMap>,
+    panes: BTreeMap<Pane, KeyMap<Arc<Kept>>>,
     keys_max: usize,
     schema: SchemaRef,
 }
 
-impl OpenPanes {
-    /// `series` are the names of what is counted: keys name them by place, so their partials carry them.
-    pub(crate) fn new(keys_max: usize, series: &[String]) -> Self {
-        Self { panes: BTreeMap::new(), keys_max: keys_max.max(1), schema: schema(&series.join(", ")) }
-    }
+/// One of them.
+pub(crate) struct OpenPane<'o> {
+    keys: &'o mut KeyMap<Arc<Kept>>,
+    keys_max: usize,
+}
 
+impl OpenPane<'_> {
     /// Adds the rows of one key in one batch.
     pub(crate) fn add(
         &mut self,
-        pane: Pane,
         series: u16,
         entity: &Entity,
         value: &str,
         rows: &Rows,
-        batch: &EventBatch,
+        witnesses: &mut Witnesses<'_>,
     ) {
-        let keys = self.panes.entry(pane).or_default();
-        if let Some(tally) = keys.get_mut(&KeyRef(series, entity, value)) {
-            tally.add_rows(rows, batch);
+        if let Some(tally) = self.keys.get_mut(&KeyRef(series, entity, value)) {
+            tally.add_rows(rows, witnesses);
             return;
         }
         let mut tally = Tally::new();
-        tally.add_rows(rows, batch);
-        keys.insert(Key { series, entity: entity.clone(), value: value.to_owned() }, tally);
+        tally.add_rows(rows, witnesses);
+        self.keys.insert(Key { series, entity: entity.clone(), value: value.to_owned() }, tally);
         // Pruning at twice the bound keeps its cost constant per key.
-        if keys.len() > 2 * self.keys_max {
-            prune(keys, self.keys_max);
+        if self.keys.len() > 2 * self.keys_max {
+            prune(self.keys, self.keys_max);
         }
+    }
+}
+
+impl OpenPanes {
+    /// `series` are the names of what is counted: keys name them by place, so their partials carry them. A lane keeps
+    /// one key more than the bound, so that whoever merges sees that it was met.
+    pub(crate) fn new(keys_max: usize, series: &[String]) -> Self {
+        Self { panes: BTreeMap::new(), keys_max: keys_max.max(1) + 1, schema: schema(&series.join(", ")) }
+    }
+
+    /// A pane to add keys to. It counts as holding something from now on.
+    pub(crate) fn pane(&mut self, pane: Pane) -> OpenPane<'_> {
+        OpenPane { keys: self.panes.entry(pane).or_default(), keys_max: self.keys_max }
     }
 
     pub(crate) fn take(&mut self, pane: Pane) -> Result<Option<RecordBatch>> {
@@ -222,31 +308,40 @@ impl OpenPanes {
     }
 
     pub(crate) fn restore(&mut self, pane: Pane, partial: &RecordBatch) -> Result<()> {
-        if partial.schema().metadata() != self.schema.metadata() {
-            return Err(damaged("it counts something else than is configured"));
-        }
-        self.panes.insert(pane, decode(partial)?.into_iter().collect());
+        check(partial, Some(&self.schema))?;
+        let keys = decode(partial)?.into_iter().map(|(key, tally)| tally.kept().map(|tally| (key, tally)));
+        self.panes.insert(pane, keys.collect::<Result<_>>()?);
         Ok(())
     }
 }
 
+/// Whether all keys of a pane found room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Enough,
+    /// More keys than the bound: those with the largest hashes were left out.
+    Short,
+}
+
 /// Joins the partials of a pane's lanes, in key order.
-pub(crate) fn merge(partials: &[RecordBatch], keys_max: usize) -> Result<BTreeMap<Key, Tally>> {
+pub(crate) fn merge(partials: &[RecordBatch], keys_max: usize) -> Result<(BTreeMap<Key, Tally<Stored<'_>>>, Room)> {
+    let keys_max = keys_max.max(1);
     let mut keys = KeyMap::default();
     for partial in partials {
         for (key, tally) in decode(partial)? {
             keys.entry(key).or_insert_with(Tally::new).merge(tally);
         }
     }
-    Ok(bounded(keys, keys_max.max(1)))
+    let room = if keys.len() > keys_max { Room::Short } else { Room::Enough };
+    Ok((bounded(keys, keys_max), room))
 }
 
-fn bounded(mut keys: KeyMap, keys_max: usize) -> BTreeMap<Key, Tally> {
+fn bounded<W>(mut keys: KeyMap<W>, keys_max: usize) -> BTreeMap<Key, Tally<W>> {
     prune(&mut keys, keys_max);
     keys.into_iter().collect()
 }
 
-fn prune(keys: &mut KeyMap, keys_max: usize) {
+fn prune<W>(keys: &mut KeyMap<W>, keys_max: usize) {
     if keys.len() <= keys_max {
         return;
     }
@@ -256,131 +351,5 @@ fn prune(keys: &mut KeyMap, keys_max: usize) {
     keys.retain(|key, _| key.rank() <= limit);
 }
 
-/// Columns of a partial of some series.
-fn schema(series: &str) -> SchemaRef {
-    let metadata = [("series".to_owned(), series.to_owned())].into();
-    Arc::new(Schema::new_with_metadata(fields(), metadata))
-}
-
-fn fields() -> Vec<Field> {
-    let text = |name: &str| Field::new(name, DataType::Utf8, false);
-    let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false);
-    vec![
-        Field::new("series", DataType::UInt16, false),
-        text("entity_kind"),
-        text("cluster_name"),
-        Field::new("namespace_name", DataType::Utf8, true),
-        text("entity_name"),
-        text("value"),
-        Field::new("count", DataType::Int64, false),
-        time("first_seen"),
-        time("last_seen"),
-        Field::new("evidence", DataType::Binary, false),
-    ]
-}
-
-fn encode<'k>(schema: &SchemaRef, keys: impl Iterator<Item = (&'k Key, &'k Tally)> + Clone) -> Result<RecordBatch> {
-    let text = |get: fn(&'k Key) -> &'k str| -> ArrayRef {
-        Arc::new(keys.clone().map(|(key, _)| Some(get(key))).collect::<StringArray>())
-    };
-    let time = |get: fn(&Tally) -> Micros| -> ArrayRef {
-        Arc::new(keys.clone().map(|(_, t)| Some(get(t))).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-    };
-    let mut evidence = BinaryBuilder::new();
-    let mut bytes = Vec::new();
-    for (_, tally) in keys.clone() {
-        let stored: Vec<StoredEvidence<'_>> = tally.evidence.iter().map(StoredEvidence::of).collect();
-        bytes = postcard::to_extend(&stored, bytes).map_err(|e| damaged(&e.to_string()))?;
-        evidence.append_value(&bytes);
-        bytes.clear();
-    }
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(keys.clone().map(|(key, _)| Some(key.series)).collect::<UInt16Array>()),
-        text(|key| key.entity.kind.name()),
-        text(|key| &key.entity.cluster),
-        Arc::new(keys.clone().map(|(key, _)| key.entity.namespace.as_deref()).collect::<StringArray>()),
-        text(|key| &key.entity.name),
-        text(|key| &key.value),
-        Arc::new(keys.clone().map(|(_, t)| Some(i64::try_from(t.count).unwrap_or(i64::MAX))).collect::<Int64Array>()),
-        time(|t| t.first),
-        time(|t| t.last),
-        Arc::new(evidence.finish()),
-    ];
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-}
-
-fn decode(partial: &RecordBatch) -> Result<Vec<(Key, Tally)>> {
-    if partial.schema().fields().iter().map(AsRef::as_ref).ne(fields().iter()) {
-        return Err(damaged("its columns are not those of an anomaly partial"));
-    }
-    let text = |column: usize| partial.column(column).as_string::<i32>();
-    let time = |column: usize| partial.column(column).as_primitive::<TimestampMicrosecondType>();
-    let (series, counts) =
-        (partial.column(0).as_primitive::<UInt16Type>(), partial.column(6).as_primitive::<Int64Type>());
-    let evidence = partial.column(9).as_binary::<i32>();
-    (0..partial.num_rows())
-        .map(|row| {
-            let kind = EntityKind::named(text(1).value(row)).ok_or_else(|| damaged("an entity kind is unknown"))?;
-            let entity = Entity {
-                kind,
-                cluster: text(2).value(row).into(),
-                namespace: text(3).is_valid(row).then(|| text(3).value(row).into()),
-                name: text(4).value(row).into(),
-            };
-            let stored: Vec<StoredEvidence<'_>> =
-                postcard::from_bytes(evidence.value(row)).map_err(|e| damaged(&e.to_string()))?;
-            let tally = Tally {
-                count: u64::try_from(counts.value(row)).map_err(|_| damaged("a count is negative"))?,
-                first: time(7).value(row),
-                last: time(8).value(row),
-                evidence: stored.into_iter().map(Evidence::from).collect(),
-            };
-            Ok((Key { series: series.value(row), entity, value: text(5).value(row).into() }, tally))
-        })
-        .collect()
-}
-
-/// Evidence as a partial stores it.
-#[derive(Serialize, Deserialize)]
-struct StoredEvidence<'t> {
-    time: Micros,
-    event_uid: &'t str,
-    source: &'t str,
-    place: StoredPosition<'t>,
-}
-
-/// [`Position`], whose own form is for JSON.
-#[derive(Serialize, Deserialize)]
-enum StoredPosition<'t> {
-    Kafka(&'t str, i32, i64),
-    File(&'t str, i64),
-    Channel(&'t str, i64),
-}
-
-impl<'t> StoredEvidence<'t> {
-    fn of(evidence: &'t Evidence) -> Self {
-        let place = match &evidence.position {
-            Position::Kafka { topic, partition, offset } => StoredPosition::Kafka(topic, *partition, *offset),
-            Position::File { file, line } => StoredPosition::File(file, *line),
-            Position::Channel { channel, sequence } => StoredPosition::Channel(channel, *sequence),
-        };
-        Self { time: evidence.time, event_uid: &evidence.event_uid, source: &evidence.source, place }
-    }
-}
-
-impl From<StoredEvidence<'_>> for Evidence {
-    fn from(stored: StoredEvidence<'_>) -> Self {
-        let position = match stored.place {
-            StoredPosition::Kafka(topic, partition, offset) => {
-                Position::Kafka { topic: topic.to_owned(), partition, offset }
-            }
-            StoredPosition::File(file, line) => Position::File { file: file.to_owned(), line },
-            StoredPosition::Channel(channel, sequence) => Position::Channel { channel: channel.to_owned(), sequence },
-        };
-        Self { time: stored.time, event_uid: stored.event_uid.to_owned(), source: stored.source.to_owned(), position }
-    }
-}
-
-fn damaged(why: &str) -> Error {
-    Error::State { what: "anomaly partial".into(), why: why.into() }
-}
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,7 @@ pub(crate) struct Event {
     pub(crate) account: &'static str,
     pub(crate) user: &'static str,
     pub(crate) path: String,
+    pub(crate) command: String,
     pub(crate) verb: &'static str,
     pub(crate) resource: &'static str,
 }
@@ -110,6 +111,9 @@ pub(crate) fn batch(events: &[Event]) -> EventBatch {
             if !value.is_empty() {
                 builder.put_word(column, value);
             }
+        }
+        if !event.command.is_empty() {
+            builder.put_text(col::PROCESS_CMD_LINE, &event.command);
         }
         builder.end_row();
     }

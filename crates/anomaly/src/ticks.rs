@@ -37,7 +37,8 @@ pub(crate) enum Learn {
 
 impl Ticks {
     /// Moves on to a pane. Panes in between that were never announced held no event of anyone: up to `gap_panes_max` of
-    /// them count as observed zeros, more count as a gap about which nothing is known.
+    /// them count as observed zeros, more count as a gap about which nothing is known. A lossy pane, whether it holds
+    /// something or not, is neither: it divides a silence in two and counts for nothing itself.
     pub(crate) fn advance(&mut self, pane: Pane, coverage: PaneCoverage, gap_panes_max: u64) -> Tick {
         let length = (pane.end - pane.start).max(1);
         let restarted = self.last_start.is_some() && length != self.length;
@@ -81,6 +82,22 @@ mod tests {
         assert_eq!(at(150, PaneCoverage::Lossy), (5, 0));
         assert_eq!(at(160, PaneCoverage::Complete), (5, 1));
         assert_eq!(at(10_000, PaneCoverage::Complete), (6, 1), "a long gap is no observation");
+    }
+
+    #[test]
+    fn a_lost_stretch_is_not_a_silence() {
+        let (mut told, mut untold) = (Ticks::default(), Ticks::default());
+        let pane = |start: i64| Pane { start, end: start + 10 };
+        for ticks in [&mut told, &mut untold] {
+            ticks.advance(pane(0), PaneCoverage::Complete, 5);
+        }
+        for start in [10, 20, 30] {
+            assert_eq!(told.advance(pane(start), PaneCoverage::Lossy, 5).passed, 0);
+        }
+        // One quiet pane after the loss, then data again.
+        assert_eq!(told.advance(pane(50), PaneCoverage::Complete, 5).before, 2);
+        assert_eq!(untold.advance(pane(50), PaneCoverage::Complete, 5).before, 5, "four zeros, for want of the news");
+        assert_eq!(told.observed(), 3);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A correlation on the stream: the [`Detector`] around a window.
 //!
-//! DataFusion is asynchronous, a detector is not: queries run on a runtime of one thread that belongs to the detector.
-//! So `close` must not be called inside an asynchronous task; there it returns an error instead of blocking the task.
+//! DataFusion is asynchronous, a detector is not: `close` runs the query on a small runtime of its own, made for this
+//! query and gone after it, and blocks until it is done. Where the caller is inside a runtime already, the query runs on a
+//! thread that `close` waits for.
 
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use arrow::record_batch::RecordBatch;
 use palisade_events::seam::{Detector, LaneFold, Pane, PaneCoverage};
 use palisade_events::{Error as EventError, Finding, Result};
 use serde::Deserialize;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 
 use crate::Error;
 use crate::retain::{Keep, Retention};
 use crate::spec::Spec;
-use crate::window::Window;
+use crate::window::{Due, Window};
 
 pub use crate::window::Counters;
 
@@ -39,7 +40,6 @@ pub struct SqlCorrelation {
     window: Window,
     keep: Keep,
     bounds: Bounds,
-    runtime: Runtime,
 }
 
 impl std::fmt::Debug for SqlCorrelation {
@@ -52,12 +52,11 @@ impl SqlCorrelation {
     /// A correlation that has seen nothing.
     ///
     /// # Errors
-    /// When the query cannot be planned, or no runtime can be made.
+    /// When the query cannot be planned.
     pub fn new(spec: impl Into<Arc<Spec>>, bounds: Bounds) -> Result<Self, Error> {
         let window = Window::new(spec.into(), bounds)?;
         let keep = window.keep()?;
-        let runtime = Builder::new_current_thread().build().map_err(|e| Error::query(&window.spec.uid, &e))?;
-        Ok(Self { window, keep, bounds, runtime })
+        Ok(Self { window, keep, bounds })
     }
 
     /// The correlation's text.
@@ -74,6 +73,37 @@ impl SqlCorrelation {
     pub fn counters(&self) -> Counters {
         self.window.counters()
     }
+
+    /// Runs the query over the window that ends with a pane.
+    fn judge(&mut self, pane: Pane) -> Result<Vec<Finding>, Error> {
+        let window = &mut self.window;
+        if Handle::try_current().is_err() {
+            return run_to_end(window, pane);
+        }
+        // A thread that belongs to a runtime must not drive another one. The scope joins the thread, so that nothing
+        // outlives this call.
+        let joined = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("palisade-query".into());
+            thread.spawn_scoped(scope, || run_to_end(window, pane)).map(|thread| thread.join())
+        });
+        let why = match joined {
+            Ok(Ok(judged)) => return judged,
+            Ok(Err(_)) => "the query panicked".to_owned(),
+            Err(error) => format!("no thread for the query: {error}"),
+        };
+        self.window.doubt(pane);
+        Err(Error::query(&self.window.spec.uid, &why))
+    }
+}
+
+fn run_to_end(window: &mut Window, pane: Pane) -> Result<Vec<Finding>, Error> {
+    match Builder::new_current_thread().build() {
+        Ok(runtime) => runtime.block_on(window.judge(pane)),
+        Err(error) => {
+            window.doubt(pane);
+            Err(Error::query(&window.spec.uid, &error))
+        }
+    }
 }
 
 impl Detector for SqlCorrelation {
@@ -86,15 +116,24 @@ impl Detector for SqlCorrelation {
     }
 
     fn close(&mut self, pane: Pane, coverage: PaneCoverage, partials: &[RecordBatch]) -> Result<Vec<Finding>> {
-        let failed = |uid: &str, why: String| EventError::Detector { uid: uid.into(), why };
-        if Handle::try_current().is_ok() {
-            return Err(failed(self.uid(), "a pane was closed inside an asynchronous task".into()));
-        }
-        let closed = self.runtime.block_on(self.window.close(pane, coverage, partials));
+        let closed = self.window.take_in(pane, coverage, partials).and_then(|due| match due {
+            Due::Nothing => Ok(Vec::new()),
+            Due::Query => self.judge(pane),
+        });
         closed.map_err(|e| match e {
             Error::Query { uid, why } => EventError::Detector { uid, why },
             Error::Events(error) => error,
         })
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        let Counters { rows_dropped, results_skipped } = self.counters();
+        vec![
+            ("rows", self.rows() as u64),
+            ("incidents", self.window.incidents() as u64),
+            ("rows_dropped", rows_dropped),
+            ("results_skipped", results_skipped),
+        ]
     }
 
     fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {

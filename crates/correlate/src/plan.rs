@@ -22,6 +22,7 @@ use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use palisade_events::EntityKind;
+use palisade_events::finding::ENTITY_COLUMNS;
 use palisade_events::schema::COLUMNS;
 
 use crate::table::{self, WindowTable};
@@ -29,7 +30,8 @@ use crate::table::{self, WindowTable};
 /// The name of the table.
 pub(crate) const TABLE: &str = "events";
 
-/// Columns kept whatever the query: order, identity and position of the evidence.
+/// Columns kept whatever the query: order, identity and position of the evidence. Those that name its entities are too
+/// ([`ENTITY_COLUMNS`]).
 const ALWAYS: [&str; 7] = ["event_uid", "time", "source", "origin", "partition", "record_offset", "line"];
 
 /// Memory that one run of a query may use.
@@ -298,6 +300,7 @@ fn literals(plan: &LogicalPlan, column: usize) -> Vec<String> {
 fn retention(optimised: &LogicalPlan) -> Result<(Option<Expr>, Vec<usize>), String> {
     let full = table::schema();
     let mut columns: BTreeSet<usize> = ALWAYS.iter().filter_map(|name| full.index_of(name).ok()).collect();
+    columns.extend(ENTITY_COLUMNS.map(|(_, word)| word.index()));
     let mut scans: Vec<Option<Expr>> = Vec::new();
     let walked = optimised.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

@@ -198,5 +198,5 @@ pub(crate) fn check_kept(schema: &SchemaRef, partial: &RecordBatch) -> Result<()
     if partial.schema().fields() == schema.fields() {
         return Ok(());
     }
-    Err(Error::State { what: "correlation".into(), why: "its kept columns are those of another query".into() })
+    Err(Error::State { what: "correlation".into(), why: "its kept columns are not those of this query".into() })
 }

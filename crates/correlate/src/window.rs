@@ -4,6 +4,8 @@
 //! something new, except by the absence of rows, which is not what a correlation is for. Neighbouring windows overlap, so
 //! an incident shows in many: a result that shares an event with one already told of the same entity (or, without
 //! evidence, comes within a window of it) is the same incident and is not told again.
+//!
+//! A query that fails loses no rows: they stay in the window, whose later findings say that something is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,8 +45,16 @@ pub(crate) struct Window {
     held: Held,
 }
 
+/// Whether the query has to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// The pane brought no rows: nothing can be found that was not found before.
+    Nothing,
+    Query,
+}
+
 /// What it remembers.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Held {
     panes: BTreeMap<Pane, RecordBatch>,
     shared: Shared,
@@ -106,48 +116,103 @@ impl Window {
         self.held.panes.values().map(RecordBatch::num_rows).sum()
     }
 
+    /// Incidents that are remembered.
+    pub(crate) fn incidents(&self) -> usize {
+        self.held.shared.incidents.values().map(Vec::len).sum()
+    }
+
+    /// Takes in a pane, then runs the query if it is due.
     pub(crate) async fn close(
         &mut self,
         pane: Pane,
         coverage: PaneCoverage,
         partials: &[RecordBatch],
     ) -> Result<Vec<Finding>, Error> {
+        match self.take_in(pane, coverage, partials)? {
+            Due::Nothing => Ok(Vec::new()),
+            Due::Query => self.judge(pane).await,
+        }
+    }
+
+    /// Takes in what a pane holds, and forgets what has left the window.
+    ///
+    /// # Errors
+    /// When the partials are of another query, or too large to join. The pane then counts as lossy.
+    pub(crate) fn take_in(
+        &mut self,
+        pane: Pane,
+        coverage: PaneCoverage,
+        partials: &[RecordBatch],
+    ) -> Result<Due, Error> {
+        let start = self.start(pane);
+        self.held.panes.retain(|p, _| p.end > start);
+        self.held.shared.lossy.retain(|p| p.end > start);
+        if coverage == PaneCoverage::Lossy {
+            self.doubt(pane);
+        }
+        match self.joined(partials) {
+            Ok(rows) if rows.num_rows() == 0 => Ok(Due::Nothing),
+            Ok(rows) => {
+                self.held.panes.insert(pane, rows);
+                self.held.cut(self.bounds.rows_max);
+                Ok(Due::Query)
+            }
+            Err(error) => {
+                self.doubt(pane);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs the query over the window that ends with a pane, and returns what is news.
+    ///
+    /// # Errors
+    /// When the query fails. The rows stay: what they are part of is found when later rows come, and says `lossy`.
+    pub(crate) async fn judge(&mut self, pane: Pane) -> Result<Vec<Finding>, Error> {
+        let (found, skipped) = match self.found(pane).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.doubt(pane);
+                return Err(error);
+            }
+        };
+        let start = self.start(pane);
+        let shared = &mut self.held.shared;
+        shared.forget(start);
+        shared.counters.results_skipped += skipped;
+        let news = found.into_iter().filter_map(|candidate| shared.tell(pane, candidate)).collect();
+        shared.bound(self.bounds.incidents_max);
+        Ok(news)
+    }
+
+    /// Marks a pane as one in which something is missing.
+    pub(crate) fn doubt(&mut self, pane: Pane) {
+        self.held.shared.lossy.insert(pane);
+    }
+
+    /// First moment of the window that ends with a pane.
+    fn start(&self, pane: Pane) -> Micros {
+        pane.end.saturating_sub(self.spec.window_secs() as i64 * SECOND)
+    }
+
+    fn joined(&self, partials: &[RecordBatch]) -> Result<RecordBatch, Error> {
         for partial in partials {
             check_kept(&self.schema, partial)?;
         }
-        let mut held = self.held.clone();
-        let start = pane.end.saturating_sub(self.spec.window_secs() as i64 * SECOND);
-        held.panes.retain(|p, _| p.end > start);
-        held.shared.lossy.retain(|p| p.end > start);
-        if coverage == PaneCoverage::Lossy {
-            held.shared.lossy.insert(pane);
-        }
-        let fresh = ordered(&self.schema, partials, usize::MAX)?;
-        let findings = if fresh.num_rows() == 0 {
-            Vec::new()
-        } else {
-            held.panes.insert(pane, fresh);
-            held.cut(self.bounds.rows_max);
-            self.judge(pane, start, &mut held).await?
-        };
-        self.held = held;
-        Ok(findings)
+        Ok(ordered(&self.schema, partials, usize::MAX)?)
     }
 
-    async fn judge(&self, pane: Pane, start: Micros, held: &mut Held) -> Result<Vec<Finding>, Error> {
-        let rows: Vec<RecordBatch> = held.panes.values().map(|rows| since(rows, start)).collect();
+    /// What the query finds, told before or not, and how many results were about nobody.
+    async fn found(&self, pane: Pane) -> Result<(Vec<Candidate>, u64), Error> {
+        let start = self.start(pane);
+        let rows: Vec<RecordBatch> = self.held.panes.values().map(|rows| since(rows, start)).collect();
         let result = self.run(rows.clone()).await?;
-        held.shared.forget(start);
         if result.iter().all(|batch| batch.num_rows() == 0) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let window = concat_batches(&self.schema, &rows)?;
-        let coverage = if held.shared.lossy.is_empty() { PaneCoverage::Complete } else { PaneCoverage::Lossy };
-        let (found, skipped) = candidates(&self.spec, pane, coverage, &result, &window)?;
-        held.shared.counters.results_skipped += skipped;
-        let news = found.into_iter().filter_map(|candidate| held.shared.tell(pane, candidate)).collect();
-        held.shared.bound(self.bounds.incidents_max);
-        Ok(news)
+        let coverage = if self.held.shared.lossy.is_empty() { PaneCoverage::Complete } else { PaneCoverage::Lossy };
+        Ok(candidates(&self.spec, pane, coverage, &result, &window)?)
     }
 
     async fn run(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {

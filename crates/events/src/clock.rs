@@ -2,6 +2,9 @@
 //!
 //! Both are decided row by row from the lane's own earlier records, never per batch, so that batching, interleaving and
 //! replay do not change them. The clock's state is part of a checkpoint.
+//!
+//! A row moves the clock to its event time, but never further than `skew_max` past its carrier's time. So a host whose
+//! clock runs ahead does not hold its lane back: its rows are doubtful, and the lane's watermark goes on with the carrier.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +32,13 @@ impl Default for Tolerance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneClock {
     tolerance: Tolerance,
-    /// Largest believed event time at records before the current one.
+    /// What `max` was before the current record.
     max_before: Option<Micros>,
-    /// Largest believed event time including the current record.
+    /// Farthest that a row moved the clock, the current record included.
     max: Option<Micros>,
-    /// More than one row stands behind it. The word of a lane's first row alone moves no watermark.
+    /// More than one row, or a carrier, stands behind it. The word of a lane's first row alone moves no watermark.
     confirmed: bool,
-    /// Consecutive doubtful rows, and the smallest time among them.
+    /// Consecutive doubtful rows without a carrier's time, and the smallest time among them.
     doubtful: u32,
     doubtful_min: Micros,
 }
@@ -43,7 +46,8 @@ pub struct LaneClock {
 /// What the clock says of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Largest event time at earlier records of the lane: stored with the row.
+    /// Farthest that earlier records moved the lane's clock, stored with the row; left out where it must not make the row
+    /// late, because nothing bore it out yet.
     pub max_before: Option<Micros>,
     /// Behind the lane's watermark.
     pub late: bool,
@@ -63,34 +67,51 @@ impl LaneClock {
     }
 
     /// Judges one row of the current record by its event time, and by the carrier's time if the record has one.
+    ///
+    /// What is stored of a row is enough to judge it again: it is late if and only if it is not doubtful, `max_before` is
+    /// there, and its time is less than `max_before` less the lateness. The clock's other state is not needed, because a
+    /// maximum that nothing bears out yet is not told to the rows before it.
     pub fn observe(&mut self, time: Micros, carrier: Option<Micros>) -> Moment {
-        let max_before = self.max_before;
-        let late = self.confirmed && max_before.is_some_and(|max| time < max.saturating_sub(self.tolerance.lateness));
-        let doubtful = self.is_doubtful(time, carrier);
-        if !doubtful {
-            self.max = Some(self.max.map_or(time, |max| max.max(time)));
-        }
+        let max_before = self.max_before.filter(|max| self.confirmed || *max <= time);
+        let bound = carrier.map(|carrier| carrier.saturating_add(self.tolerance.skew_max));
+        let doubtful = match bound {
+            Some(bound) => self.is_beyond(bound, time),
+            None => self.is_doubtful(time),
+        };
+        let watermark = max_before.map(|max| max.saturating_sub(self.tolerance.lateness));
+        let late = !doubtful && watermark.is_some_and(|watermark| time < watermark);
+        // A row that is not believed says at least that its carrier's time has come. More, up to the bound, would let one
+        // wrong timestamp make the lane's ordinary rows late for as long as the skew that is allowed.
+        let moves_to = if doubtful { carrier.map(|carrier| time.min(carrier)) } else { Some(time) };
+        self.max = self.max.max(moves_to);
         Moment { max_before, late, doubtful }
     }
 
-    fn is_doubtful(&mut self, time: Micros, carrier: Option<Micros>) -> bool {
-        let bound = match (carrier, self.max) {
-            (Some(carrier), _) => carrier,
-            (None, Some(max)) => max,
-            (None, None) => return false,
-        };
-        if time <= bound.saturating_add(self.tolerance.skew_max) {
+    /// With a carrier's time there is no need to guess: its bound is what the clock is held to.
+    fn is_beyond(&mut self, bound: Micros, time: Micros) -> bool {
+        if !self.confirmed {
+            // A first row without a carrier's time lies far ahead: it is the one to doubt.
+            self.max = self.max.filter(|max| *max <= bound);
+            self.max_before = self.max_before.filter(|max| *max <= bound);
+            self.confirmed = true;
+        }
+        if time <= bound {
             self.doubtful = 0;
-            if carrier.is_some() || time >= bound.saturating_sub(self.tolerance.skew_max) {
+        }
+        time > bound
+    }
+
+    fn is_doubtful(&mut self, time: Micros) -> bool {
+        let Some(max) = self.max else { return false };
+        if time <= max.saturating_add(self.tolerance.skew_max) {
+            self.doubtful = 0;
+            if time >= max.saturating_sub(self.tolerance.skew_max) {
                 self.confirmed = true;
             } else if !self.confirmed {
                 // The first row lies far ahead of this one: it is the one to doubt.
-                self.max = Some(time);
+                (self.max, self.max_before) = (Some(time), None);
             }
             return false;
-        }
-        if carrier.is_some() {
-            return true;
         }
         self.doubtful_min = if self.doubtful == 0 { time } else { self.doubtful_min.min(time) };
         self.doubtful += 1;
@@ -99,7 +120,7 @@ impl LaneClock {
         }
         // The whole lane moved: believe it from here on. The rows before stay doubtful, as they were stored.
         (self.doubtful, self.confirmed) = (0, true);
-        self.max = Some(self.max.map_or(self.doubtful_min, |max| max.max(self.doubtful_min)));
+        self.max = Some(max.max(self.doubtful_min));
         false
     }
 
@@ -118,7 +139,7 @@ impl LaneClock {
         self.max.filter(|_| self.confirmed).map(|max| max.saturating_sub(self.tolerance.lateness))
     }
 
-    /// Largest believed event time so far.
+    /// Farthest that a row moved the clock so far: the largest event time, as far as it is believed.
     pub fn max(&self) -> Option<Micros> {
         self.max
     }
@@ -126,6 +147,8 @@ impl LaneClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TOLERANCE: Tolerance = Tolerance { lateness: 10, skew_max: 100, believe_after: 2 };
@@ -169,6 +192,75 @@ mod tests {
         assert_eq!(observe(&mut clock, 105, None), (false, false));
         assert_eq!(clock.watermark(), Some(95));
         assert_eq!(observe(&mut clock, 100_000, None), (false, true));
+    }
+
+    #[test]
+    fn future_row_with_broker_time_moves_the_watermark_to_that_time() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        observe(&mut clock, 100, Some(100));
+        assert_eq!(clock.watermark(), Some(90));
+        assert_eq!(observe(&mut clock, 9_999, Some(110)), (false, true), "the row itself stays doubtful");
+        assert_eq!(clock.watermark(), Some(100), "110 less 10 of lateness");
+        assert_eq!(observe(&mut clock, 111, Some(111)), (false, false), "and ordinary rows are not late by it");
+        assert_eq!(observe(&mut clock, 10_500, Some(150)), (false, true));
+        assert_eq!(clock.watermark(), Some(140), "a host that always runs ahead does not freeze its lane");
+        assert_eq!(observe(&mut clock, 139, Some(160)), (true, false));
+        assert_eq!(observe(&mut clock, 140, Some(160)), (false, false));
+    }
+
+    #[test]
+    fn lane_of_a_host_that_runs_ahead_has_a_watermark_from_its_first_row_with_broker_time() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        assert_eq!(observe(&mut clock, 9_999, Some(100)), (false, true));
+        assert_eq!(clock.watermark(), Some(90));
+        // Nor does a first row without broker time outlive the first row that has one.
+        let mut clock = LaneClock::new(TOLERANCE);
+        observe(&mut clock, 100_000, None);
+        assert_eq!(observe(&mut clock, 105, Some(100)), (false, false));
+        assert_eq!(clock.watermark(), Some(95));
+    }
+
+    #[test]
+    fn future_row_without_broker_time_moves_nothing_before_k_rows_agree() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        observe(&mut clock, 100, None);
+        observe(&mut clock, 101, None);
+        for time in [50_001, 50_000] {
+            assert_eq!(observe(&mut clock, time, None), (false, true));
+            assert_eq!(clock.watermark(), Some(91));
+        }
+        assert_eq!(observe(&mut clock, 50_002, None), (false, false), "two were allowed to be doubtful");
+        assert_eq!(clock.watermark(), Some(49_992));
+    }
+
+    #[test]
+    fn an_unconfirmed_first_row_is_not_told_to_rows_before_it() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        let mut judge = |time| {
+            clock.next_record();
+            clock.observe(time, None)
+        };
+        assert_eq!(judge(500), Moment { max_before: None, late: false, doubtful: false });
+        assert_eq!(judge(450), Moment { max_before: None, late: false, doubtful: false }, "50 behind, not yet late");
+        assert_eq!(judge(450), Moment { max_before: Some(500), late: true, doubtful: false });
+    }
+
+    proptest! {
+        /// What a hunt does with the stored columns, and nothing else.
+        #[test]
+        fn lateness_can_be_computed_again_from_what_is_stored(
+            rows in proptest::collection::vec((0i64..600, proptest::option::of(0i64..300), any::<bool>()), 1..60),
+        ) {
+            let mut clock = LaneClock::new(TOLERANCE);
+            for (time, carrier, begins) in rows {
+                if begins {
+                    clock.next_record();
+                }
+                let Moment { max_before, late, doubtful } = clock.observe(time, carrier);
+                let again = !doubtful && max_before.is_some_and(|max| time < max - TOLERANCE.lateness);
+                prop_assert_eq!(late, again);
+            }
+        }
     }
 
     #[test]

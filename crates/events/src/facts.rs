@@ -100,7 +100,8 @@ pub struct Decision {
     pub kind: DecisionKind,
     /// End of the last pane that it closed or concerns.
     pub pane_end: Micros,
-    /// Lanes and their next offsets when it was made, as JSON: lane key to offset.
+    /// Lanes and their next offsets when it was made, as JSON: lane key to offset. All lanes where a replay must repeat it,
+    /// else the lane concerned.
     pub lanes: String,
     /// Fingerprint of the configuration in force.
     pub fingerprint: String,
@@ -111,29 +112,36 @@ pub struct Decision {
 /// The kinds of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum DecisionKind {
+    /// The process began.
     Start,
+    /// A lane came.
     Join,
+    /// A lane was let go, or ended.
     Leave,
+    /// A lane is silent: the frontier no longer waits for it.
     Idle,
+    /// A silent lane has something to read again.
     Wake,
-    Hold,
-    Release,
+    /// Panes were closed because all lanes are silent.
     Close,
-    Reload,
+    /// Lanes that were expected have not come: the frontier no longer waits for them.
+    Without,
 }
 
 impl DecisionKind {
+    /// All kinds.
+    pub const ALL: [Self; 7] =
+        [Self::Start, Self::Join, Self::Leave, Self::Idle, Self::Wake, Self::Close, Self::Without];
+
     /// Whether what came after depends on it, so that a replay must repeat it at the same place.
     pub fn is_binding(self) -> bool {
-        matches!(self, Self::Idle | Self::Wake | Self::Close)
+        matches!(self, Self::Idle | Self::Wake | Self::Close | Self::Without)
     }
 
     /// Reads a kind's name.
     pub fn named(name: &str) -> Option<Self> {
-        use DecisionKind::*;
-        [Start, Join, Leave, Idle, Wake, Hold, Release, Close, Reload].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// The kind's name as stored.
@@ -144,10 +152,8 @@ impl DecisionKind {
             Self::Leave => "leave",
             Self::Idle => "idle",
             Self::Wake => "wake",
-            Self::Hold => "hold",
-            Self::Release => "release",
             Self::Close => "close",
-            Self::Reload => "reload",
+            Self::Without => "without",
         }
     }
 }

@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::entity::Entity;
+use crate::entity::{Entity, EntityKind};
 use crate::position::Position;
+use crate::schema::{Word, col};
 use crate::time::{Micros, format_rfc3339};
 
 /// How bad it is. Numbers are OCSF's `severity_id`; names are Sigma's levels.
@@ -217,6 +218,34 @@ impl Finding {
     }
 }
 
+/// Which column names the entity of each kind, in the order in which a finding looks for its primary one.
+pub const ENTITY_COLUMNS: [(EntityKind, Word); EntityKind::COUNT] = [
+    (EntityKind::Workload, col::WORKLOAD_NAME),
+    (EntityKind::Container, col::CONTAINER_UID_SHORT),
+    (EntityKind::Image, col::CONTAINER_IMAGE_NAME),
+    (EntityKind::ServiceAccount, col::ACTOR_SERVICE_ACCOUNT),
+    (EntityKind::User, col::ACTOR_USER_NAME),
+    (EntityKind::Address, col::SRC_ENDPOINT_IP),
+    (EntityKind::Node, col::DEVICE_HOSTNAME),
+    (EntityKind::Namespace, col::NAMESPACE_NAME),
+    (EntityKind::Cluster, col::CLUSTER_NAME),
+];
+
+/// The entities that a row names, what is `declared` first: for stages that hold rows in another form than an
+/// [`EventBatch`](crate::EventBatch), whose own entities are the same. `word` gives the row's value of a column.
+pub fn entities_named<'r>(declared: Option<EntityKind>, word: impl Fn(Word) -> Option<&'r str>) -> Vec<Entity> {
+    let first = ENTITY_COLUMNS.into_iter().filter(|(kind, _)| Some(*kind) == declared);
+    let others = ENTITY_COLUMNS.into_iter().filter(|(kind, _)| Some(*kind) != declared);
+    let entity = |(kind, column): (EntityKind, Word)| {
+        let name = word(column).filter(|name| !name.is_empty())?;
+        // Only workloads live in a namespace.
+        let namespace = if kind == EntityKind::Workload { word(col::NAMESPACE_NAME) } else { None };
+        let cluster = word(col::CLUSTER_NAME).unwrap_or_default().to_owned();
+        Some(Entity { kind, cluster, namespace: namespace.map(str::to_owned), name: name.to_owned() })
+    };
+    first.chain(others).filter_map(entity).collect()
+}
+
 /// The schema of the findings table, without its `date` partition column.
 pub fn findings_schema() -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
@@ -323,4 +352,34 @@ pub fn findings_batch(findings: &[Finding]) -> crate::Result<RecordBatch> {
         owned(|f| f.suppressed_by.clone()),
     ];
     Ok(RecordBatch::try_new(findings_schema(), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::EventBuilder;
+
+    #[test]
+    fn entities_named_are_those_of_a_batch() {
+        let mut builder = EventBuilder::new(Arc::default());
+        builder.put_text(col::EVENT_UID, "1");
+        builder.put_time(col::TIME, 0);
+        builder.put_int(col::CLASS_UID, 0);
+        builder.put_int(col::ACTIVITY_ID, 0);
+        builder.put_flag(col::LATE, false);
+        for column in [col::SOURCE, col::FORMAT, col::ORIGIN] {
+            builder.put_word(column, "x");
+        }
+        for (kind, column) in ENTITY_COLUMNS {
+            builder.put_word(column, &format!("a {kind}"));
+        }
+        builder.end_row();
+        let batch = builder.finish().unwrap();
+        let of_batch = |kind: EntityKind| batch.entities(kind).get(0).cloned();
+        let named = |declared| entities_named(declared, |column| batch.word(column).get(0));
+        assert_eq!(named(None), EntityKind::FALLBACK.into_iter().filter_map(of_batch).collect::<Vec<_>>());
+        assert_eq!(named(None).len(), EntityKind::COUNT);
+        assert_eq!(named(Some(EntityKind::Node)).first(), of_batch(EntityKind::Node).as_ref());
+        assert_eq!(named(Some(EntityKind::Node)).len(), EntityKind::COUNT);
+    }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// One ordered input: a partition of a topic, one file, or one in-process channel.
 ///
-/// Lanes order by (origin, partition, generation, source), which is the order in which partials merge.
+/// Lanes order by (origin, partition, generation, source, fingerprint), partitions by number. That is lane order, in which
+/// partials merge: the order of the fields below, so leave it. Sort lanes, never their [keys](Self::key).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lane {
     /// Topic, file path, or channel name.
@@ -53,6 +54,9 @@ impl Lane {
 
     /// The name under which offsets of this lane are recorded: `topic/partition`, with `@generation` from the second
     /// generation on, or `file/fingerprint/generation`.
+    ///
+    /// A name, and no order: as text, `topic/10` comes before `topic/2`. It stands in the application ids of every lake, so
+    /// it stays as it is.
     pub fn key(&self) -> String {
         match (&self.partition, &self.fingerprint) {
             (Some(partition), _) if self.generation > 0 => format!("{}/{partition}@{}", self.origin, self.generation),
@@ -108,5 +112,38 @@ impl fmt::Display for Position {
             Position::File { file, line } => write!(f, "{file}:{line}"),
             Position::Channel { channel, sequence } => write!(f, "{channel}#{sequence}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_order_by_topic_and_by_the_number_of_the_partition() {
+        let ordered = [
+            Lane::file("s", "/var/log/audit.log", "ab", 0),
+            Lane::channel("s", "audit"),
+            Lane::kafka("s", "audit", 2),
+            Lane { generation: 1, ..Lane::kafka("s", "audit", 2) },
+            Lane::kafka("s", "audit", 10),
+            Lane::kafka("a", "falco", 0),
+            Lane::kafka("s", "falco", 0),
+        ];
+        assert!(ordered.is_sorted());
+        // Keys do not: they are names.
+        assert!(ordered[4].key() < ordered[2].key());
+    }
+
+    /// Application ids in the logs of lakes are made from these.
+    #[test]
+    fn keys_stay_as_lakes_have_them() {
+        let lanes = [
+            Lane::kafka("s", "audit", 10),
+            Lane { generation: 2, ..Lane::kafka("s", "audit", 10) },
+            Lane::file("s", "/var/log/audit.log", "ab", 1),
+            Lane::channel("s", "audit"),
+        ];
+        assert_eq!(lanes.map(|lane| lane.key()), ["audit/10", "audit/10@2", "file/ab/1", "channel/audit"]);
     }
 }

@@ -1,8 +1,8 @@
-//! The event table, column by column, and the schemas of the tables beside it.
+//! The event table, column by column, and what is told of the tables beside it.
 //!
 //! Event columns are OCSF attribute paths joined by `_`; one table holds all classes. `docs/schema.md` is written from
-//! [`COLUMNS`] and a test keeps the two equal. A column's constant in [`col`] carries its type, so reading one is
-//! checked by the compiler and costs an index, not a look-up by name.
+//! [`COLUMNS`] and [`tables`], and tests keep page and code equal. A column's constant in [`col`] carries its type, so
+//! reading one is checked by the compiler and costs an index, not a look-up by name.
 //!
 //! Not here: the values (see [`crate::batch`]) and how they are filled (see [`crate::build`]).
 
@@ -10,8 +10,10 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::facts::{coverage_schema, decisions_schema, rejects_schema};
-use crate::finding::findings_schema;
+pub use self::page::to_markdown;
+
+pub mod tables;
+mod page;
 
 /// How a column stores its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,27 +208,27 @@ columns! {
     ORIGIN Word "origin" "" "log.file.path" "all"
         "Topic, file or channel.";
     PARTITION Int "partition" "" "" "all"
-        "Kafka partition.";
+        "Kafka partition; absent for files and channels.";
     OFFSET Long "record_offset" "" "log.offset" "all"
         "Kafka offset; in a file the record's number from 0.";
     LINE Long "line" "" "" "all"
-        "Line in the file, from 1.";
+        "Line in the file, from 1; absent elsewhere.";
     MESSAGE_INDEX Int "message_index" "" "" "all"
-        "Index of the event within its message.";
+        "Index of the event within its message, from 0.";
     BROKER_TIME Time "metadata_logged_time" "metadata.logged_time" "event.created" "all"
         "Time the record's carrier gave it (Kafka record timestamp).";
     LANE_MAX_BEFORE Time "lane_max_before" "" "" "all"
-        "Largest event time at earlier records of the lane: lateness can be recomputed from it.";
+        "What `late` was judged by: the largest event time at earlier records of the lane, one too far ahead of its broker's time counted as that time. Absent at the first record, and where only an unconfirmed first row lies ahead.";
     LATE Flag "late" "" "" "all"
-        "The row was behind its lane's watermark.";
+        "The row was behind its lane's watermark and is in no pane. Exactly: not `time_doubtful`, and `time < lane_max_before - lateness_secs`; false where `lane_max_before` is absent.";
     TIME_DOUBTFUL Flag "time_doubtful" "" "" "all"
         "The event time lies too far in the future to be believed: the row is in no pane, and dated by its carrier.";
     RECORDS Int "records" "count" "" "all"
-        "Records that made this event.";
+        "Number of records that made this event.";
     REDACTED Int "redacted" "" "" "all"
-        "Secrets replaced in this event before anything saw it.";
-    TRUNCATED Flag "truncated" "" "" "k8s_audit, falco, auditd"
-        "The source had cut the event's body.";
+        "Number of secrets replaced in this event before anything saw it.";
+    TRUNCATED Flag "truncated" "" "" "all"
+        "The event is not whole: its source had cut its body, or a bound of the decoder cut it. Absent if it is whole.";
     CLOUD_ACCOUNT_UID Word "cloud_account_uid" "cloud.account.uid" "cloud.account.id" "mapped"
         "Cloud account.";
     CLOUD_REGION Word "cloud_region" "cloud.region" "cloud.region" "mapped"
@@ -322,7 +324,7 @@ columns! {
     SYSCALL Word "syscall" "unmapped.syscall" "process.syscall.name" "falco, auditd"
         "System call or event type, by name.";
     EXIT_CODE Long "exit_code" "exit_code" "process.exit_code" "auditd"
-        "Return value of the call.";
+        "Return value of the call: negative error numbers as the kernel gives them.";
     FILE_PATH Text "file_path" "file.path" "file.path" "falco, auditd"
         "File acted on.";
     SRC_ENDPOINT_IP Word "src_endpoint_ip" "src_endpoint.ip" "source.ip" "k8s_audit, falco, auditd"
@@ -377,53 +379,6 @@ fn is_required(name: &str) -> bool {
     matches!(name, "event_uid" | "time" | "class_uid" | "activity_id" | "source" | "format" | "origin" | "late")
 }
 
-/// Writes the column reference as Markdown: the text of `docs/schema.md`.
-pub fn to_markdown() -> String {
-    let mut text = String::from(
-        "# The tables\n\n## `events`\n\nOne row is one event. Names are [OCSF](https://schema.ocsf.io) paths joined by `_`. \
-         Types: text, word (dictionary-encoded text), words (list of text), time (microseconds, UTC), long, int, flag. \
-         The stored table adds `date` (from `time`), and is partitioned by `date` and `class_uid`.\n\n\
-         A mapping fills the columns that it names; `mapped` marks those that no other decoder fills.\n\n\
-         This page is written from `crates/events/src`; tests keep the two equal, and the decoders to what it says.\n\n\
-         | column | type | OCSF | ECS | filled by | meaning |\n|---|---|---|---|---|---|\n",
-    );
-    for c in COLUMNS {
-        let kind = format!("{:?}", c.kind).to_lowercase();
-        text.push_str(&format!(
-            "| `{}` | {} | {} | {} | {} | {} |\n",
-            c.name, kind, c.ocsf, c.ecs, c.filled_by, c.meaning
-        ));
-    }
-    let others = [
-        ("findings", findings_schema(), "`Finding`, in `crates/events/src/finding.rs`; the stored table adds `date`"),
-        ("rejects", rejects_schema(), "`Reject`, in `crates/events/src/facts.rs`; the stored table adds `date`"),
-        ("coverage", coverage_schema(), "`Coverage`, in `crates/events/src/facts.rs`; the stored table adds `date`"),
-        ("decisions", decisions_schema(), "`Decision`, in `crates/events/src/facts.rs`"),
-    ];
-    for (name, schema, meaning) in others {
-        text.push_str(&format!("\n## `{name}`\n\nFields of {meaning}.\n\n| column | type |\n|---|---|\n"));
-        for field in schema.fields() {
-            text.push_str(&format!("| `{}` | {} |\n", field.name(), type_name(field.data_type())));
-        }
-    }
-    text
-}
-
-/// A type in the words of the page.
-fn type_name(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 => "text".into(),
-        DataType::Dictionary(..) => "word".into(),
-        DataType::List(_) => "words".into(),
-        DataType::Timestamp(..) => "time".into(),
-        DataType::Int64 => "long".into(),
-        DataType::Int32 => "int".into(),
-        DataType::Boolean => "flag".into(),
-        DataType::Float64 => "double".into(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,15 +390,5 @@ mod tests {
         }
         assert_eq!(col::EVENT_UID.name(), "event_uid");
         assert_eq!(col::RAW.name(), "raw");
-    }
-
-    /// Run with `PALISADE_WRITE_DOCS=1` to write the page anew.
-    #[test]
-    fn schema_page_equals_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/schema.md");
-        if std::env::var_os("PALISADE_WRITE_DOCS").is_some() {
-            std::fs::write(path, to_markdown()).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), to_markdown());
     }
 }

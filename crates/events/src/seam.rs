@@ -13,6 +13,7 @@ use crate::Result;
 use crate::batch::EventBatch;
 use crate::facts::Coverage;
 use crate::finding::Finding;
+use crate::id::content_hash;
 use crate::position::Lane;
 use crate::time::Micros;
 
@@ -103,6 +104,47 @@ pub struct SourceError {
     pub retry: bool,
 }
 
+/// Where a lane goes on that was read before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Offset of the next record.
+    pub next_offset: i64,
+    /// The last record that was read before it, if it is remembered.
+    pub last: Option<RecordMark>,
+}
+
+impl Resume {
+    /// Goes on at an offset, without anything to compare.
+    pub fn at(next_offset: i64) -> Self {
+        Self { next_offset, last: None }
+    }
+}
+
+/// Tells a record from another one at the same offset: a topic that was made anew under its name has other records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordMark {
+    /// Offset of the record.
+    pub offset: i64,
+    /// Time that the carrier gave it.
+    pub time: Option<Micros>,
+    /// Hash of its payload.
+    pub hash: String,
+}
+
+impl RecordMark {
+    /// Marks a record.
+    pub fn new(offset: i64, time: Option<Micros>, payload: &[u8]) -> Self {
+        Self { offset, time, hash: content_hash("palisade.record.v1", payload) }
+    }
+
+    /// Marks the last record of a chunk that was not delivered before. Ask before the chunk is decoded: decoders may
+    /// overwrite its bytes.
+    pub fn of(chunk: &Chunk) -> Option<Self> {
+        let last = chunk.records.iter().rev().find(|record| !record.again)?;
+        Some(Self::new(last.offset, last.time, chunk.payload(last)))
+    }
+}
+
 /// An input with lanes.
 ///
 /// Legal order for a lane: `Joined`, then `start`, then `Records` and `CaughtUp` in any order, then `Leaving`, then
@@ -117,11 +159,16 @@ pub trait Source: Send {
     /// When the source cannot go on; [`SourceError::retry`] says whether a later call may succeed.
     fn next(&mut self, wait: Duration) -> Result<Signal, SourceError>;
 
-    /// Starts lanes at their next offsets; `None` is where the source's own configuration says to begin.
+    /// Starts lanes where they go on; `None` is where the source's own configuration says to begin. After an error that
+    /// may pass, call it again with the same lanes.
+    ///
+    /// A source whose offsets do not outlive what they point into (a topic that is deleted and made anew) looks at
+    /// [`Resume::last`] and refuses a lane that has another record there, by this call or by a later one of
+    /// [`next`](Self::next). A record that is gone is no other record.
     ///
     /// # Errors
     /// When the source cannot position itself there.
-    fn start(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError>;
+    fn start(&mut self, lanes: &[(Arc<Lane>, Option<Resume>)]) -> Result<(), SourceError>;
 
     /// Lets go of lanes, after what they delivered was committed.
     ///
@@ -246,7 +293,8 @@ pub trait LaneFold: Send {
 /// A stage that finds things in closed panes. Synchronous: usable in any loop.
 ///
 /// Call order: [`lane`](Self::lane) once per lane, then for each pane, in pane order, [`close`](Self::close) with the
-/// partials of all lanes in lane order. Must not be called from inside an asynchronous task.
+/// partials of all lanes in lane order. `close` blocks its thread until the pane is judged, which inside a runtime other
+/// tasks will notice: call it where blocking is allowed, such as in tokio's `spawn_blocking`.
 pub trait Detector: Send {
     /// Stable name: part of finding ids and of stored state.
     fn uid(&self) -> &str;
@@ -254,12 +302,20 @@ pub trait Detector: Send {
     /// A fresh fold for a lane.
     fn lane(&self) -> Box<dyn LaneFold>;
 
-    /// Closes a pane. Panes come in order; panes without data are not announced.
+    /// Closes a pane. Panes come in order. One without data is announced only when something is known to be missing from
+    /// it, as [`PaneCoverage::Lossy`] without partials: nothing may be judged or learnt there, and findings of windows that
+    /// it lies in say so. Every other pane that was not announced held nothing.
     /// Findings come out in a fixed order.
     ///
     /// # Errors
-    /// When the pane cannot be judged; state is as before the call.
+    /// When the pane cannot be judged. It then counts as lossy: nothing is learnt from it, rows that are kept for a window
+    /// stay in it, and later findings of that window say that something is missing.
     fn close(&mut self, pane: Pane, coverage: PaneCoverage, partials: &[RecordBatch]) -> Result<Vec<Finding>>;
+
+    /// What the detector holds or had to leave out, by stable `snake_case` names: for whoever watches it.
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// The detector's state in pieces, by name. A piece that did not change keeps its bytes, so that only what changed
     /// need be stored.

@@ -9,7 +9,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use palisade_events::seam::{Hold, Signal, Source, SourceError};
+use palisade_events::seam::{Hold, Resume, Signal, Source, SourceError};
 use palisade_events::{Chunk, Lane};
 
 /// Bytes that may wait on one lane; a sender beyond them waits. A single longer record still passes.
@@ -215,10 +215,10 @@ impl Source for ChannelSource {
         Ok(signal.unwrap_or(Signal::Nothing))
     }
 
-    fn start(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError> {
+    fn start(&mut self, lanes: &[(Arc<Lane>, Option<Resume>)]) -> Result<(), SourceError> {
         let names: Vec<Arc<Lane>> = lanes.iter().map(|(lane, _)| Arc::clone(lane)).collect();
         self.each(&names, |index, post| {
-            let next = lanes[index].1.unwrap_or(0);
+            let next = lanes[index].1.as_ref().map_or(0, |resume| resume.next_offset);
             post.next = Some(next);
             post.landed = next;
         });
@@ -253,7 +253,7 @@ mod tests {
 
     fn started(source: &mut ChannelSource, next: Option<i64>) -> Arc<Lane> {
         let Signal::Joined(lanes) = source.next(Duration::ZERO).unwrap() else { panic!("lanes join first") };
-        source.start(&[(Arc::clone(&lanes[0]), next)]).unwrap();
+        source.start(&[(Arc::clone(&lanes[0]), next.map(Resume::at))]).unwrap();
         Arc::clone(&lanes[0])
     }
 

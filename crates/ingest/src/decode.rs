@@ -126,7 +126,9 @@ impl Counts {
 /// Bounds on what one record may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longer records are rejected as `too_large`: an audit event is at most 1.5 MiB, the object store's own bound.
+    /// Longer records are rejected as `too_large`. An audit event holds up to two bodies, what was asked and what was
+    /// answered, each at most 3 MiB as JSON: the API server reads no more, since the object store takes 1.5 MiB of its
+    /// own encoding. The rest is for managed fields and what surrounds the bodies.
     pub record_bytes_max: usize,
     /// JSON nested deeper is rejected as `too_deep`: real payloads stay below 30.
     pub depth_max: usize,
@@ -141,7 +143,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            record_bytes_max: 2 << 20,
+            record_bytes_max: 8 << 20,
             depth_max: 64,
             field_values_max: 65_536,
             list_items_max: 1024,

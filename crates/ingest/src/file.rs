@@ -19,9 +19,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_events::seam::{Hold, Signal, Source, SourceError};
+use palisade_events::seam::{Hold, Resume, Signal, Source, SourceError};
 use palisade_events::{Chunk, Coverage, CoverageKind, Lane};
 use tempfile::NamedTempFile;
+
+use crate::decode::Limits;
 
 mod lines;
 mod ledger;
@@ -59,7 +61,7 @@ impl Default for FileSettings {
         Self {
             cluster: String::new(),
             header: Header::Absent,
-            record_bytes_max: 2 << 20,
+            record_bytes_max: Limits::default().record_bytes_max,
             chunk_bytes_max: 1 << 20,
             chunk_records_max: 8192,
             stdin_bytes_max: 16 << 30,
@@ -274,10 +276,10 @@ impl Source for FileSource {
     }
 
     /// `None` goes on where the ledger says that the file was left, and begins at the beginning if it was never read.
-    fn start(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError> {
-        for (lane, next) in lanes {
+    fn start(&mut self, lanes: &[(Arc<Lane>, Option<Resume>)]) -> Result<(), SourceError> {
+        for (lane, resume) in lanes {
             let index = self.find(lane)?;
-            self.lanes[index].state = State::Started(*next);
+            self.lanes[index].state = State::Started(resume.as_ref().map(|resume| resume.next_offset));
         }
         Ok(())
     }

@@ -6,27 +6,37 @@
 //! its own bound is reached, and throws nothing away, as `pause` would.
 //!
 //! Why nothing is lost or doubled here: a lane starts at the offset that the lake says is next, never at the group's
-//! committed offset; records are handed over in offset order; committed offsets are written for lag tools only.
+//! committed offset; records are handed over in offset order; committed offsets are written for lag tools only. What was
+//! taken from a queue and not handed over when a lane is let go is read again by whoever comes next.
+//!
+//! Memory: librdkafka reads 64 MiB of payloads ahead for each source, divided by the partitions of its topics, but at least
+//! 512 KiB and at most 16 MiB a partition (the most where a broker does not tell their number at once). A queue may
+//! overshoot by a quarter. `queued.max.messages.kbytes` and `fetch.message.max.bytes` override both, per partition. A lane
+//! adds at most one chunk that is being filled.
 //!
 //! Not here: decoding, and any decision about when to commit.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade_events::facts::{Coverage, CoverageKind};
-use palisade_events::seam::{Hold, Signal, Source, SourceError};
-use palisade_events::time::Micros;
-use palisade_events::{Chunk, Lane};
-use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
+use palisade_events::Lane;
+use palisade_events::seam::{Hold, Resume, Signal, Source, SourceError};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
+
+mod setup;
+mod rebalances;
+mod place;
+mod intake;
+
+use intake::{Intake, OtherRecord};
+use place::Place;
+use rebalances::{Rebalance, Rebalances};
+use setup::TopicPattern;
 
 /// How to reach Kafka and what to read there.
 #[derive(Clone, Debug)]
@@ -41,6 +51,9 @@ pub struct KafkaSettings {
     pub generation: u32,
     /// Name of the header that carries the cluster, if one does.
     pub cluster_header: Option<String>,
+    /// Which part of a topic's name is the cluster, as `k8s.{cluster}.audit`: the whole name, with one `{cluster}`. Topics
+    /// that do not fit tell none, and a header goes before it.
+    pub cluster_from_topic: Option<String>,
     /// Where a partition begins that the lake does not know.
     pub begin: Begin,
     /// librdkafka properties, passed through; `bootstrap.servers` among them.
@@ -56,74 +69,85 @@ pub enum Begin {
     Latest,
 }
 
-/// Payload bytes after which a chunk is handed over.
-const CHUNK_BYTES: usize = 1 << 20;
-/// Records after which a chunk is handed over.
-const CHUNK_RECORDS: usize = 4096;
 /// How long one look at an empty source may block: short, so that other queues are seen soon.
 const LOOK: Duration = Duration::from_millis(5);
-/// Bound on questions about watermarks.
+/// A lane whose queue was empty is not asked again for this long: asking costs about as much as a record does, and many
+/// quiet lanes must not slow down a busy one.
+const QUIET: Duration = Duration::from_millis(1);
+/// Bound on the question which partitions there are.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads topics as a member of a consumer group. See the module's text.
 pub struct KafkaSource {
     settings: KafkaSettings,
+    pattern: Option<TopicPattern>,
     consumer: Arc<BaseConsumer<Rebalances>>,
-    lanes: BTreeMap<(String, i32), OpenLane>,
+    /// By topic and partition.
+    lanes: Vec<OpenLane>,
     ready: VecDeque<Signal>,
-    next_lane: usize,
+    /// The lane that is asked next.
+    turn: usize,
+    /// When the ends of partitions are compared with what was read.
+    compare_at: Instant,
 }
 
 struct OpenLane {
     lane: Arc<Lane>,
     queue: Option<PartitionQueue<Rebalances>>,
-    held: bool,
-    /// Where the next record is expected: what an expired offset is measured from.
-    next_offset: i64,
-    /// The last chunk was full: the next one probably is as well.
-    was_full: bool,
-    /// To be told with the next record.
-    facts: Vec<Coverage>,
+    hold: Hold,
+    stage: Stage,
+    intake: Intake,
+    /// It is not asked before this moment.
+    ask_at: Instant,
+    /// Nothing came since the end was reached.
+    caught_up: bool,
 }
 
-/// Remembers rebalances until the caller has dealt with them.
-#[derive(Default)]
-struct Rebalances {
-    events: Mutex<VecDeque<Rebalance>>,
-    /// The consumer is being closed: there is nobody left to answer a rebalance, so it is answered at once.
-    closing: AtomicBool,
+/// What can be asked of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its records.
+    Reading,
+    /// Where it goes on, which was not to be learnt; `pause` is how long to wait after the next failure.
+    Lost { pause: Duration },
+    /// Nothing: it is to be let go.
+    Leaving,
 }
 
-enum Rebalance {
-    Assigned(Vec<(String, i32)>),
-    Revoked(Vec<(String, i32)>),
+/// How far a lane's queue was emptied.
+enum Reached {
+    /// The chunk is full.
+    Full,
+    /// Nothing more is there at this moment.
+    Dry,
+    /// The end of the partition.
+    End,
+    /// A record that is not the one that was read before.
+    Other(OtherRecord),
+    Failed(KafkaError),
 }
 
-impl ClientContext for Rebalances {
-    /// Errors also come back from polling, where they are judged; a partition's end is none.
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
+impl OpenLane {
+    fn new(lane: Arc<Lane>, intake: Intake, now: Instant) -> Self {
+        Self { lane, queue: None, hold: Hold::Release, stage: Stage::Reading, intake, ask_at: now, caught_up: false }
     }
-}
 
-impl ConsumerContext for Rebalances {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        if self.closing.load(Ordering::Relaxed) {
-            // Errors here mean that the group is gone already.
-            let _ = match consumer.rebalance_protocol() {
-                RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
-                _ => consumer.unassign(),
-            };
-            return;
+    /// Takes in what the queue holds, up to a chunk's bounds.
+    fn fill(&mut self, cluster_header: Option<&str>, now: Instant) -> Reached {
+        let Some(queue) = &self.queue else { return Reached::Dry };
+        while !self.intake.is_full() {
+            match queue.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    if let Err(other) = self.intake.take(&message, cluster_header, now) {
+                        return Reached::Other(other);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Reached::End,
+                Some(Err(error)) => return Reached::Failed(error),
+                None => return Reached::Dry,
+            }
         }
-        let partitions = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
-        let event = match err {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assigned(partitions),
-            _ => Rebalance::Revoked(partitions),
-        };
-        if let Ok(mut events) = self.events.lock() {
-            events.push_back(event);
-        }
+        Reached::Full
     }
 }
 
@@ -131,30 +155,25 @@ impl KafkaSource {
     /// Joins the group. Nothing is read before lanes are started.
     ///
     /// # Errors
-    /// When librdkafka refuses a property, or the topics cannot be subscribed to.
+    /// When librdkafka refuses a property, the topics cannot be subscribed to, or the pattern of their names is none.
     pub fn new(settings: KafkaSettings) -> Result<Self, SourceError> {
-        let mut config = ClientConfig::new();
-        // Large fetches, bounded memory; each may be overridden.
-        config.set("queued.max.messages.kbytes", "16384").set("fetch.message.max.bytes", "4194304");
-        config.set("queued.min.messages", "20000").set("session.timeout.ms", "30000");
-        for (key, value) in &settings.properties {
-            config.set(key, value);
-        }
-        // What the guarantees rest on may not be overridden.
-        config.set("group.id", &settings.group).set("enable.auto.commit", "false");
-        config.set("enable.auto.offset.store", "false").set("enable.partition.eof", "true");
-        config.set("auto.offset.reset", "error");
         let fail = |why: String| SourceError { source_name: settings.name.clone(), why, retry: false };
-        let consumer: BaseConsumer<Rebalances> =
-            config.create_with_context(Rebalances::default()).map_err(|e| fail(e.to_string()))?;
+        let pattern = settings.cluster_from_topic.as_deref().map(|text| {
+            let why = || format!("the pattern `{text}` of topics' names must have one `{{cluster}}`");
+            TopicPattern::parse(text).ok_or_else(|| fail(why()))
+        });
+        let pattern = pattern.transpose()?;
+        let consumer = setup::consumer(&settings).map_err(|e| fail(e.to_string()))?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|e| fail(format!("subscribing to {topics:?}: {e}")))?;
         Ok(Self {
             settings,
+            pattern,
             consumer: Arc::new(consumer),
-            lanes: BTreeMap::new(),
+            lanes: Vec::new(),
             ready: VecDeque::new(),
-            next_lane: 0,
+            turn: 0,
+            compare_at: clock_now() + place::COMPARE_EVERY,
         })
     }
 
@@ -168,58 +187,69 @@ impl KafkaSource {
         Arc::new(lane)
     }
 
+    /// The index of an open lane, or the one that it would have.
+    fn find(&self, lane: &Lane) -> Result<usize, usize> {
+        self.find_partition(&lane.origin, lane.partition)
+    }
+
+    fn find_partition(&self, topic: &str, partition: Option<i32>) -> Result<usize, usize> {
+        self.lanes.binary_search_by(|open| (open.lane.origin.as_str(), open.lane.partition).cmp(&(topic, partition)))
+    }
+
     /// Turns what the rebalance callback saw into signals.
     fn take_rebalances(&mut self) {
-        let events = match self.consumer.context().events.lock() {
-            Ok(mut events) => std::mem::take(&mut *events),
-            Err(_) => return,
-        };
-        for event in events {
+        for event in self.consumer.context().take_all() {
             match event {
                 Rebalance::Assigned(partitions) => {
                     let lanes = partitions.iter().map(|(t, p)| self.lane(t, *p)).collect();
                     self.ready.push_back(Signal::Joined(lanes));
                 }
                 Rebalance::Revoked(partitions) => {
-                    let lanes = partitions.iter().map(|(t, p)| self.lane(t, *p)).collect();
+                    let lanes: Vec<Arc<Lane>> = partitions.iter().map(|(t, p)| self.lane(t, *p)).collect();
+                    for lane in &lanes {
+                        if let Ok(index) = self.find(lane) {
+                            self.lanes[index].stage = Stage::Leaving;
+                        }
+                    }
                     self.ready.push_back(Signal::Leaving(lanes));
                 }
             }
         }
     }
 
-    /// Serves the main queue: rebalances, errors, and records that were fetched before their partition had a queue.
-    fn poll_main(&mut self, wait: Duration) -> Result<(), SourceError> {
+    /// Serves the main queue: rebalances, errors, and whatever else does not come by a partition's own queue.
+    fn poll_main(&mut self, wait: Duration, now: Instant) -> Result<(), SourceError> {
         let consumer = Arc::clone(&self.consumer);
-        let mut strays: BTreeMap<(String, i32), Chunk> = BTreeMap::new();
         let mut wait = wait;
         while let Some(result) = consumer.poll(wait) {
             match result {
-                Ok(message) => {
-                    let key = (message.topic().to_owned(), message.partition());
-                    if let Some(open) = self.lanes.get(&key) {
-                        let chunk = strays.entry(key).or_insert_with(|| Chunk::new(Arc::clone(&open.lane)));
-                        push(chunk, &message, self.settings.cluster_header.as_deref());
-                    }
-                }
-                // A partition's end that was reported before its queue was split off is reported again by the fetcher.
+                Ok(message) => self.take_stray(&message, now)?,
                 Err(KafkaError::PartitionEOF(partition)) => {
-                    let of_lane = self.lanes.iter().filter(|((_, p), _)| *p == partition);
-                    let lanes: Vec<_> = of_lane.map(|(_, open)| Arc::clone(&open.lane)).collect();
+                    let of_number = |(_, open): &(usize, &OpenLane)| open.lane.partition == Some(partition);
+                    let lanes: Vec<usize> =
+                        self.lanes.iter().enumerate().filter(of_number).map(|(index, _)| index).collect();
                     // The error names no topic: only one partition of this number leaves no doubt.
-                    if let [lane] = lanes.as_slice() {
-                        self.ready.push_back(Signal::CaughtUp(Arc::clone(lane)));
+                    if let [index] = lanes[..] {
+                        self.reach_end(index);
                     }
                 }
                 Err(error) => self.judge(error)?,
             }
             wait = Duration::ZERO;
         }
-        for (key, chunk) in strays {
-            self.deliver(&key, chunk);
-        }
         self.take_rebalances();
         Ok(())
+    }
+
+    /// Takes a record from the main queue. Queues are split off before their partitions start, so that none is expected.
+    fn take_stray(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> Result<(), SourceError> {
+        let Ok(index) = self.find_partition(message.topic(), Some(message.partition())) else { return Ok(()) };
+        let open = &mut self.lanes[index];
+        open.caught_up = false;
+        match open.intake.take(message, self.settings.cluster_header.as_deref(), now) {
+            Ok(()) => Ok(()),
+            Err(other) => self.refuse(index, other),
+        }
     }
 
     /// What an error of the consumer means: most are passing, and librdkafka goes on by itself.
@@ -238,136 +268,59 @@ impl KafkaSource {
         }
     }
 
-    fn deliver(&mut self, key: &(String, i32), chunk: Chunk) {
-        if let (Some(open), Some(last)) = (self.lanes.get_mut(key), chunk.records.last()) {
-            open.next_offset = last.offset + 1;
-            open.was_full = chunk.bytes.len() >= CHUNK_BYTES;
-            let mut chunk = chunk;
-            chunk.facts.append(&mut open.facts);
-            self.ready.push_back(Signal::Records(chunk));
-        }
-    }
-
-    /// Drains one lane's queue up to a chunk's bounds. True if it yielded anything.
-    fn drain(&mut self, key: &(String, i32)) -> Result<bool, SourceError> {
-        let Some(open) = self.lanes.get(key) else { return Ok(false) };
-        let (Some(queue), false) = (&open.queue, open.held) else { return Ok(false) };
-        let mut chunk = Chunk::new(Arc::clone(&open.lane));
-        // One allocation instead of growing step by step, once there is anything.
-        let mut reserve = true;
-        let (mut caught_up, mut failure) = (false, None);
-        while chunk.bytes.len() < CHUNK_BYTES && chunk.records.len() < CHUNK_RECORDS {
-            match queue.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
-                    if std::mem::take(&mut reserve) && open.was_full {
-                        chunk.bytes.reserve(CHUNK_BYTES + message.payload_len());
-                        chunk.records.reserve(CHUNK_BYTES / message.payload_len().max(64));
-                    }
-                    push(&mut chunk, &message, self.settings.cluster_header.as_deref());
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    caught_up = true;
-                    break;
-                }
-                Some(Err(error)) => {
-                    failure = Some(error);
-                    break;
-                }
-                None => break,
+    /// Asks the lanes in turn, until one has something to say. Only then is more taken out of the queues: what is held or
+    /// not asked for stays where it is bounded.
+    fn ask_lanes(&mut self, now: Instant) -> Result<(), SourceError> {
+        for _ in 0..self.lanes.len() {
+            let index = self.turn % self.lanes.len();
+            self.turn = index + 1;
+            let open = &self.lanes[index];
+            if open.hold == Hold::Hold || now < open.ask_at {
+                continue;
             }
-        }
-        let lane = Arc::clone(&open.lane);
-        let yielded = !chunk.records.is_empty();
-        if yielded {
-            self.deliver(key, chunk);
-        }
-        if caught_up {
-            self.ready.push_back(Signal::CaughtUp(lane));
-        }
-        if let Some(error) = failure {
-            self.recover(key, error)?;
-        }
-        Ok(yielded || caught_up)
-    }
-
-    /// An offset that expired is a recorded gap, not a silent jump; reading goes on at the oldest record left.
-    fn recover(&mut self, key: &(String, i32), error: KafkaError) -> Result<(), SourceError> {
-        use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange};
-        if !matches!(error, KafkaError::MessageConsumption(AutoOffsetReset | OffsetOutOfRange)) {
-            return self.judge(error);
-        }
-        let (low, high) = self.watermarks(&key.0, key.1)?;
-        let Some(open) = self.lanes.get(key) else { return Ok(()) };
-        let expected = open.next_offset;
-        if expected > high {
-            return Err(self.error(recreated(&key.0, key.1, expected, high), false));
-        }
-        let lane = Arc::clone(&open.lane);
-        if expected < low {
-            self.note_gap(&lane, expected, low);
-        }
-        // The log may also have been cut behind us and have grown again: what was read is not read a second time.
-        self.begin(&[(lane, expected.max(low))])
-    }
-
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), SourceError> {
-        self.consumer
-            .fetch_watermarks(topic, partition, METADATA_TIMEOUT)
-            .map_err(|e| self.error(format!("asking for the offsets of {topic}[{partition}]: {e}"), true))
-    }
-
-    /// Tells of records that expired unread: at once in the log, and with the next record as a fact of its lane.
-    fn note_gap(&mut self, lane: &Arc<Lane>, expected: i64, low: i64) {
-        let gap = gap(lane, expected, low);
-        tracing::error!(lane = %lane, count = gap.count, "{}", gap.detail);
-        if let Some(open) = lane.partition.and_then(|p| self.lanes.get_mut(&(lane.origin.clone(), p))) {
-            open.facts.push(gap);
-        }
-    }
-
-    fn begin(&mut self, lanes: &[(Arc<Lane>, i64)]) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::new();
-        for (lane, next) in lanes {
-            let Some(partition) = lane.partition else { continue };
-            list.add_partition_offset(&lane.origin, partition, Offset::Offset(*next))
-                .map_err(|e| self.error(format!("positioning {lane}: {e}"), false))?;
-        }
-        let assigned = if self.is_cooperative() {
-            // A lane that is begun anew after a gap is assigned already.
-            let _ = self.consumer.incremental_unassign(&list);
-            self.consumer.incremental_assign(&list)
-        } else {
-            let mut all = list.clone();
-            let fresh: Vec<&str> = lanes.iter().map(|(lane, _)| lane.origin.as_str()).collect();
-            for ((topic, partition), open) in &self.lanes {
-                let is_fresh = fresh.contains(&topic.as_str())
-                    && lanes.iter().any(|(lane, _)| lane.origin == *topic && lane.partition == Some(*partition));
-                if !is_fresh {
-                    let _ = all.add_partition_offset(topic, *partition, Offset::Offset(open.next_offset));
-                }
+            match open.stage {
+                Stage::Reading => self.drain(index, now)?,
+                Stage::Lost { pause } => self.find_again(index, pause)?,
+                Stage::Leaving => {}
             }
-            self.consumer.assign(&all)
-        };
-        assigned.map_err(|e| self.error(format!("taking over partitions: {e}"), true))?;
-        for (lane, next) in lanes {
-            let Some(partition) = lane.partition else { continue };
-            let key = (lane.origin.clone(), partition);
-            let facts = self.lanes.remove(&key).map(|open| open.facts).unwrap_or_default();
-            let open = OpenLane {
-                lane: Arc::clone(lane),
-                queue: None,
-                held: false,
-                next_offset: *next,
-                was_full: false,
-                facts,
-            };
-            self.lanes.insert(key, open);
-        }
-        // `assign` undoes earlier splits, so all queues are split anew.
-        for ((topic, partition), open) in &mut self.lanes {
-            open.queue = self.consumer.split_partition_queue(topic, *partition);
+            if !self.ready.is_empty() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Empties one lane's queue up to a chunk's bounds, and hands the chunk over if it need not wait for more.
+    fn drain(&mut self, index: usize, now: Instant) -> Result<(), SourceError> {
+        let open = &mut self.lanes[index];
+        let reached = open.fill(self.settings.cluster_header.as_deref(), now);
+        open.caught_up &= open.intake.is_empty();
+        match reached {
+            Reached::Full => self.hand_over(index),
+            Reached::Dry => {
+                open.ask_at = now + QUIET;
+                if open.intake.is_due(now) {
+                    self.hand_over(index);
+                }
+            }
+            Reached::End => self.reach_end(index),
+            Reached::Other(other) => return self.refuse(index, other),
+            Reached::Failed(error) => return self.recover(index, error),
+        }
+        Ok(())
+    }
+
+    fn reach_end(&mut self, index: usize) {
+        self.hand_over(index);
+        let open = &mut self.lanes[index];
+        open.caught_up = true;
+        self.ready.push_back(Signal::CaughtUp(Arc::clone(&open.lane)));
+    }
+
+    fn hand_over(&mut self, index: usize) {
+        if let Some(chunk) = self.lanes[index].intake.hand_over() {
+            self.ready.push_back(Signal::Records(chunk));
+        }
     }
 
     fn is_cooperative(&self) -> bool {
@@ -382,11 +335,8 @@ impl KafkaSource {
                 .consumer
                 .fetch_metadata(Some(topic), METADATA_TIMEOUT)
                 .map_err(|e| self.error(format!("asking for the partitions of {topic}: {e}"), true))?;
-            for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-                if !self.lanes.contains_key(&(topic.clone(), partition.id())) {
-                    missing += 1;
-                }
-            }
+            let partitions = metadata.topics().iter().flat_map(|t| t.partitions());
+            missing += partitions.filter(|p| self.find_partition(topic, Some(p.id())).is_err()).count();
         }
         Ok(missing)
     }
@@ -395,7 +345,7 @@ impl KafkaSource {
 impl Drop for KafkaSource {
     /// Leaves the group. Closing waits for the last rebalance to be answered, which only the callback can do now.
     fn drop(&mut self) {
-        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.consumer.context().close();
         self.lanes.clear();
         let _ = self.consumer.unassign();
     }
@@ -407,75 +357,83 @@ impl Source for KafkaSource {
     }
 
     fn next(&mut self, wait: Duration) -> Result<Signal, SourceError> {
-        let deadline = clock_now() + wait;
+        let mut now = clock_now();
+        let deadline = now + wait;
         loop {
             if let Some(signal) = self.ready.pop_front() {
                 return Ok(signal);
             }
-            self.poll_main(Duration::ZERO)?;
-            let keys: Vec<_> = self.lanes.keys().cloned().collect();
-            let mut yielded = false;
-            for turn in 0..keys.len() {
-                // Lanes take turns in being first, so that none starves.
-                yielded |= self.drain(&keys[(self.next_lane + turn) % keys.len()])?;
-            }
-            self.next_lane = self.next_lane.wrapping_add(1);
-            if !yielded && self.ready.is_empty() {
-                if clock_now() >= deadline {
+            self.poll_main(Duration::ZERO, now)?;
+            self.compare_ends(now)?;
+            self.ask_lanes(now)?;
+            if self.ready.is_empty() {
+                if now >= deadline {
                     return Ok(Signal::Nothing);
                 }
-                self.poll_main(LOOK.min(wait))?;
+                self.poll_main(LOOK.min(deadline - now), now)?;
+                now = clock_now();
             }
         }
     }
 
-    fn start(&mut self, lanes: &[(Arc<Lane>, Option<i64>)]) -> Result<(), SourceError> {
-        let (mut positioned, mut gaps) = (Vec::with_capacity(lanes.len()), Vec::new());
-        for (lane, next) in lanes {
-            let Some(partition) = lane.partition else { continue };
-            let (low, high) = self.watermarks(&lane.origin, partition)?;
-            if let Some(next) = next.filter(|next| *next > high) {
-                return Err(self.error(recreated(&lane.origin, partition, next, high), false));
-            }
-            let begin = match (next, self.settings.begin) {
-                (Some(next), _) => low.max(*next),
-                (None, Begin::Earliest) => low,
-                (None, Begin::Latest) => high,
+    fn start(&mut self, lanes: &[(Arc<Lane>, Option<Resume>)]) -> Result<(), SourceError> {
+        let asked: Vec<&Arc<Lane>> = lanes.iter().map(|(lane, _)| lane).collect();
+        let bounds = self.bounds(&asked, place::START_TIMEOUT)?;
+        let (mut places, mut gaps) = (Vec::with_capacity(lanes.len()), Vec::new());
+        for ((lane, resume), bounds) in lanes.iter().zip(bounds) {
+            let Some(resume) = resume else {
+                let next_offset = match self.settings.begin {
+                    Begin::Earliest => bounds.low,
+                    Begin::Latest => bounds.high,
+                };
+                places.push(Place { lane: Arc::clone(lane), next_offset, check: None });
+                continue;
             };
-            positioned.push((Arc::clone(lane), begin));
-            gaps.extend(next.filter(|next| *next < low).map(|next| (Arc::clone(lane), next, low)));
+            let next = resume.next_offset;
+            places.push(self.resume(lane, next, resume.last.as_ref(), bounds)?);
+            if next < bounds.low {
+                gaps.push((lane, next, bounds.low));
+            }
         }
-        self.begin(&positioned)?;
+        self.begin(&places, clock_now())?;
         for (lane, next, low) in gaps {
-            self.note_gap(&lane, next, low);
+            self.note_gap(lane, next, low);
         }
         Ok(())
     }
 
     fn release(&mut self, lanes: &[Arc<Lane>]) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::new();
-        for lane in lanes {
-            if let Some(partition) = lane.partition {
-                self.lanes.remove(&(lane.origin.clone(), partition));
-                list.add_partition(&lane.origin, partition);
+        let released = if self.is_cooperative() {
+            let mut list = TopicPartitionList::new();
+            // One that was never started is not assigned. A list without any still answers the rebalance.
+            for lane in lanes.iter().filter(|lane| self.find(lane).is_ok()) {
+                list.add_partition(&lane.origin, lane.partition.unwrap_or_default());
             }
-        }
-        let released =
-            if self.is_cooperative() { self.consumer.incremental_unassign(&list) } else { self.consumer.unassign() };
-        released.map_err(|e| self.error(format!("letting partitions go: {e}"), true))
+            self.consumer.incremental_unassign(&list)
+        } else {
+            self.consumer.unassign()
+        };
+        released.map_err(|e| self.error(format!("letting partitions go: {e}"), true))?;
+        self.lanes.retain(|open| !lanes.contains(&open.lane));
+        self.ready.retain(|signal| match signal {
+            Signal::Records(chunk) => !lanes.contains(&chunk.lane),
+            Signal::CaughtUp(lane) => !lanes.contains(lane),
+            _ => true,
+        });
+        Ok(())
     }
 
+    /// What a held lane has taken in already waits with the rest.
     fn hold(&mut self, lane: &Arc<Lane>, hold: Hold) {
-        if let Some(open) = lane.partition.and_then(|p| self.lanes.get_mut(&(lane.origin.clone(), p))) {
-            open.held = hold == Hold::Hold;
+        if let Ok(index) = self.find(lane) {
+            self.lanes[index].hold = hold;
         }
     }
 
     fn landed(&mut self, lanes: &[(Arc<Lane>, i64)]) {
         let mut list = TopicPartitionList::new();
         for (lane, next) in lanes {
-            let held = lane.partition.filter(|p| self.lanes.contains_key(&(lane.origin.clone(), *p)));
-            if let Some(partition) = held {
+            if let (Some(partition), Ok(_)) = (lane.partition, self.find(lane)) {
                 let _ = list.add_partition_offset(&lane.origin, partition, Offset::Offset(*next));
             }
         }
@@ -488,54 +446,13 @@ impl Source for KafkaSource {
     }
 
     fn begins_at(&self, lane: &Lane) -> Option<i64> {
-        Some(self.lanes.get(&(lane.origin.clone(), lane.partition?))?.next_offset)
+        let index = self.find(lane).ok()?;
+        Some(self.lanes[index].intake.next_offset())
     }
 
     fn missing_lanes(&self) -> Result<usize, SourceError> {
         self.count_missing()
     }
-}
-
-fn push(chunk: &mut Chunk, message: &BorrowedMessage<'_>, cluster_header: Option<&str>) {
-    let (time, is_brokers) = match message.timestamp() {
-        Timestamp::NotAvailable => (None, false),
-        Timestamp::CreateTime(ms) => (Some(ms), false),
-        Timestamp::LogAppendTime(ms) => (Some(ms), true),
-    };
-    let time: Option<Micros> = time.filter(|ms| *ms > 0).and_then(|ms| ms.checked_mul(1000));
-    chunk.push(message.payload().unwrap_or_default(), message.offset(), None, time);
-    if let Some(record) = chunk.records.last_mut() {
-        record.time_is_brokers = is_brokers;
-    }
-    if let Some(name) = cluster_header
-        && let Some(headers) = message.headers()
-    {
-        let named = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
-        if let (Some(value), Some(record)) = (named, chunk.records.last_mut()) {
-            record.cluster = Some(String::from_utf8_lossy(value).into());
-        }
-    }
-}
-
-fn gap(lane: &Arc<Lane>, expected: i64, low: i64) -> Coverage {
-    Coverage {
-        lane: Arc::clone(lane),
-        offset: low,
-        cluster: String::new(),
-        kind: CoverageKind::Gap,
-        // The lane that takes the fact in knows between which events the gap lies.
-        window_start: 0,
-        window_end: 0,
-        count: low - expected,
-        detail: format!("offsets {expected} to {} of {lane} had expired before they were read", low - 1),
-    }
-}
-
-fn recreated(topic: &str, partition: i32, expected: i64, high: i64) -> String {
-    format!(
-        "{topic}[{partition}] ends at offset {high}, but the lake has read up to {expected}: the topic was made anew or \
-         truncated. Raise `generation` of this source to read it from its beginning under new ids"
-    )
 }
 
 /// Waiting is bounded by real time; nothing that is stored depends on it.

@@ -2,14 +2,12 @@
 //!
 //! `cargo run --release -p palisade --example embed`
 
-use palisade::Pipeline;
+use palisade::{Ownership, Pipeline};
 
 fn main() -> palisade::Result<()> {
-    let mut pipeline = Pipeline::builder()
-        .source("audit", "k8s_audit")
-        .cluster("prod")
-        .settings("[[owner]]\nnamespace = \"payments\"\nowner = \"team-payments\"")
-        .build()?;
+    let payments =
+        Ownership { owner: "team-payments".into(), namespace: Some("payments".into()), ..Ownership::default() };
+    let mut pipeline = Pipeline::builder().source("audit", "k8s_audit").cluster("prod").owner(payments).build()?;
 
     let exec = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"7d3f","stage":"ResponseStarted",
         "requestURI":"/api/v1/namespaces/payments/pods/api-0/exec?command=sh&stdin=true","verb":"create",
@@ -21,7 +19,8 @@ fn main() -> palisade::Result<()> {
     let mut findings = pipeline.push("audit", [exec])?;
     findings.extend(pipeline.finish()?);
     for finding in &findings {
-        println!("{}: {} ({})", finding.severity.name(), finding.explanation, finding.entity);
+        let owner = finding.owner.as_deref().unwrap_or("nobody");
+        println!("{}: {} ({}, owned by {owner})", finding.severity.name(), finding.explanation, finding.entity);
     }
     assert!(pipeline.accounts().balance());
     assert!(!findings.is_empty(), "an interactive shell in a pod is worth a finding");

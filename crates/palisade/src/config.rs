@@ -1,8 +1,12 @@
 //! Configuration: one TOML file, overridden by the environment, made into types once.
 //!
-//! An error names the key and the line. `PALISADE__LAKE__URL=…` overrides `lake.url`; list elements go by number
-//! (`PALISADE__SOURCE__0__BROKERS`). In source properties, `${env:NAME}` stands for an environment variable, so that
-//! secrets need not be in the file.
+//! An error names the key, and the line or the environment variable that it was written in. `PALISADE__LAKE__URL=…`
+//! overrides `lake.url`; list elements go by number (`PALISADE__SOURCE__0__BROKERS`). In properties of sources and
+//! sinks and in `[lake.storage]`, `${env:NAME}` stands for an environment variable, so that secrets need not be in the
+//! file.
+//!
+//! Here: the keys. What values go together is in `config/check.rs`, where they were written in `config/origin.rs`, and
+//! what the environment makes of them in `config/env.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::owners::Ownership;
 
+use self::origin::Origin;
+
+mod check;
 mod env;
 mod lines;
+mod merge;
+pub(crate) mod origin;
 
 /// The commented file that `palisade config init` writes.
 pub const TEMPLATE: &str = include_str!("config/template.toml");
@@ -53,9 +62,28 @@ pub struct Config {
     /// Metrics and health.
     #[serde(default)]
     pub http: HttpConfig,
-    /// Who owns what.
+    /// Who owns what; the first line that fits decides.
     #[serde(default, rename = "owner")]
     pub owners: Vec<Ownership>,
+}
+
+impl Default for Config {
+    /// What an empty file says: the job `palisade`, no source, the starter pack and both detectors.
+    fn default() -> Self {
+        Self {
+            job: default_job(),
+            lake: LakeConfig::default(),
+            pipeline: PipelineConfig::default(),
+            sources: Vec::new(),
+            rules: RulesConfig::default(),
+            anomaly: AnomalyConfig::default(),
+            correlate: CorrelateConfig::default(),
+            redaction: RedactionConfig::default(),
+            sinks: Vec::new(),
+            http: HttpConfig::default(),
+            owners: Vec::new(),
+        }
+    }
 }
 
 /// Where history goes, and how often.
@@ -64,37 +92,53 @@ pub struct Config {
 pub struct LakeConfig {
     /// Folder or object store URL.
     pub url: String,
-    /// Longest time between commits: how stale findings at sinks may be.
+    /// Longest time between commits, in seconds of the wall clock: how stale findings at sinks may be.
     pub commit_interval_secs: f64,
-    /// Rows after which to commit earlier.
+    /// Rows that wait for a commit, of all tables together, after which it comes earlier.
     pub commit_rows_max: usize,
-    /// Whether files are forced to disk before a commit counts.
+    /// Whether files are forced to disk before a commit counts. Says nothing of object stores.
     pub fsync: bool,
+    /// Options of the object store, as its driver names them: `aws_region`, `aws_endpoint`,
+    /// `azure_storage_account_name` … Folders need none. `${env:NAME}` stands for an environment variable.
+    pub storage: BTreeMap<String, String>,
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { url: "palisade-lake".into(), commit_interval_secs: 5.0, commit_rows_max: 1_000_000, fsync: true }
+        Self {
+            url: "palisade-lake".into(),
+            commit_interval_secs: 5.0,
+            commit_rows_max: 1_000_000,
+            fsync: true,
+            storage: BTreeMap::new(),
+        }
     }
 }
 
-/// Event time, panes and threads.
+/// Event time, panes and threads. Spans are in seconds and may have a fraction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PipelineConfig {
-    /// Length of a pane.
+    /// Length of a pane, in seconds of event time.
     pub pane_secs: f64,
-    /// How far behind its lane a row may be without being late.
+    /// How far behind the newest row of its lane a row may be without being late, in seconds of event time.
     pub lateness_secs: f64,
-    /// How far ahead of its carrier or lane an event time may be before it is not believed.
+    /// How far ahead of its carrier, or of its lane where there is none, an event time may be before it is not
+    /// believed, in seconds.
     pub skew_max_secs: f64,
-    /// A caught-up lane that is silent for so long no longer holds panes open.
+    /// A caught-up lane that is silent for so many seconds of the wall clock no longer holds panes open. An embedded
+    /// [`Pipeline`](crate::Pipeline) reads no clock and does not use it.
     pub idle_secs: f64,
-    /// A lane this far ahead of the slowest waits.
+    /// A lane so many panes of event time ahead of the slowest waits.
     pub panes_ahead_max: i64,
-    /// Threads that decode, match and fold. 0 takes one per core.
+    /// Threads that decode, match and fold. 0 takes one per core. An embedded [`Pipeline`](crate::Pipeline) works on the
+    /// thread that calls it.
     pub workers: usize,
-    /// Largest record; longer ones are rejected.
+    /// How many seconds a broker or a lake that cannot be reached is waited for, sources held back and health
+    /// degraded, before the run ends with an error.
+    pub patience_secs: f64,
+    /// Largest record, in bytes of its payload after decompression; longer ones are rejected as `too_large`. At least
+    /// 1024, 2 MiB by default.
     pub record_bytes_max: usize,
 }
 
@@ -107,7 +151,8 @@ impl Default for PipelineConfig {
             idle_secs: 10.0,
             panes_ahead_max: 360,
             workers: 0,
-            record_bytes_max: 2 << 20,
+            patience_secs: 600.0,
+            record_bytes_max: 8 << 20,
         }
     }
 }
@@ -137,7 +182,8 @@ pub struct SourceConfig {
     /// Mapping file, for `mapped`.
     #[serde(default)]
     pub mapping: Option<PathBuf>,
-    /// Cluster that its events are from.
+    /// Cluster that its events are from. A header of the record or the name of its topic, where they are asked for, go
+    /// before it.
     #[serde(default)]
     pub cluster: String,
     /// Offset of local times that name no zone, in seconds east of UTC.
@@ -152,9 +198,13 @@ pub struct SourceConfig {
     /// Kafka: consumer group; the job's name if absent.
     #[serde(default)]
     pub group: Option<String>,
-    /// Kafka: header that carries the cluster.
+    /// Kafka: header that carries the cluster. It goes before `cluster_from_topic`.
     #[serde(default)]
     pub cluster_header: Option<String>,
+    /// Kafka: which part of a topic's name is the cluster, as `k8s.{cluster}.audit`. The pattern is the whole name;
+    /// topics that do not fit it are of the cluster that `cluster` names.
+    #[serde(default)]
+    pub cluster_from_topic: Option<String>,
     /// Kafka: raise it when a topic was deleted and made anew.
     #[serde(default)]
     pub generation: u32,
@@ -167,6 +217,29 @@ pub struct SourceConfig {
     /// Files: paths of files and folders; `-` is standard input.
     #[serde(default)]
     pub paths: Vec<PathBuf>,
+}
+
+impl SourceConfig {
+    /// Names an input, its kind and its format; everything else is as if the file left it out.
+    pub fn new(name: impl Into<String>, kind: SourceKind, format: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            format: format.into(),
+            mapping: None,
+            cluster: String::new(),
+            zone_offset_secs: 0,
+            brokers: None,
+            topics: Vec::new(),
+            group: None,
+            cluster_header: None,
+            cluster_from_topic: None,
+            generation: 0,
+            begin: BeginConfig::default(),
+            properties: BTreeMap::new(),
+            paths: Vec::new(),
+        }
+    }
 }
 
 /// Where a partition begins that was never read.
@@ -282,9 +355,9 @@ pub struct HttpConfig {
 /// Why a configuration cannot be used: which key, which line, what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// File or variable.
+    /// File, text or environment variable that says it.
     pub place: String,
-    /// Line in the file, from 1.
+    /// Line in the file or text, from 1; `None` for variables and for what nobody wrote.
     pub line: Option<usize>,
     /// Key, dotted.
     pub key: String,
@@ -308,11 +381,21 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads a file and applies the environment's overrides.
+    /// Reads a file and applies the environment's overrides. Nobody is contacted; files that the configuration names
+    /// (rules, correlations, mappings) must be there.
     ///
     /// # Errors
     /// When the file cannot be read, a key is unknown or has the wrong type, or values do not go together.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, |_| {})
+    }
+
+    /// As [`load`](Self::load), with changes that come last and are checked with the rest, such as arguments of a
+    /// command line.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(path: &Path, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
         let place = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError {
             place: place.clone(),
@@ -321,131 +404,51 @@ impl Config {
             why: e.to_string(),
         })?;
         let variables: BTreeMap<String, String> = std::env::vars().collect();
-        Self::parse(&place, &text, &variables)
+        Self::parse_with(&place, &text, &variables, change)
     }
 
-    /// Reads configuration text; `variables` is the environment.
+    /// Reads configuration text. `place` is what errors call it, and `variables` is the environment, by name.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// As [`load`](Self::load).
     pub fn parse(place: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::parse_with(place, text, variables, |_| {})
+    }
+
+    /// As [`parse`](Self::parse), with changes that come last and are checked with the rest.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse_with(
+        place: &str,
+        text: &str,
+        variables: &BTreeMap<String, String>,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|e| from_toml(place, text, &e))?;
         if let Some(overridden) = env::overlay(text, variables)? {
             config = overridden;
         }
-        env::fill_properties(&mut config, variables, place, text)?;
-        config.check(place, text)?;
+        change(&mut config);
+        let origin = Origin::of_file(place, text, env::overridden(variables));
+        env::fill(&mut config, variables, &origin)?;
+        config.check_from(&origin)?;
         Ok(config)
     }
 
-    /// Values that each are fine but do not go together.
-    fn check(&self, place: &str, text: &str) -> Result<(), ConfigError> {
-        let fail = |key: String, why: String| {
-            Err(ConfigError { place: place.into(), line: lines::line_of_key(text, &key), key, why })
-        };
-        for (key, value) in [("job", &self.job), ("lake.url", &self.lake.url)] {
-            if value.trim().is_empty() {
-                return fail(key.into(), "is empty".into());
-            }
-        }
-        if let Err(error) = palisade_lake::check_url(&self.lake.url) {
-            return fail("lake.url".into(), error.to_string());
-        }
-        let is_address = |text: &str| {
-            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        if let Some(listen) = self.http.listen.as_ref().filter(|listen| !is_address(listen)) {
-            return fail("http.listen".into(), format!("`{listen}` is no address and port, such as 127.0.0.1:9464"));
-        }
-        let mut names = std::collections::BTreeSet::new();
-        for (index, source) in self.sources.iter().enumerate() {
-            let key = |key: &str| format!("source[{index}].{key}");
-            if source.name.trim().is_empty() {
-                return fail(key("name"), "is empty".into());
-            }
-            if !names.insert(&source.name) {
-                return fail(key("name"), format!("`{}` names two sources", source.name));
-            }
-            let format = source.format.as_str();
-            if !matches!(format, "k8s_audit" | "falco" | "auditd" | "mapped") {
-                let why = format!("`{format}` is no format; there are k8s_audit, falco, auditd and mapped");
-                return fail(key("format"), why);
-            }
-            if (format == "mapped") != source.mapping.is_some() {
-                return fail(key("mapping"), "goes with format `mapped`, and only with it".into());
-            }
-            // What the guarantees rest on.
-            let own = [
-                ("group.id", "it is `group`"),
-                ("auto.offset.reset", "it is `begin`"),
-                ("enable.auto.commit", "offsets are those of the lake"),
-                ("enable.auto.offset.store", "offsets are those of the lake"),
-                ("enable.partition.eof", "it is always on"),
-            ];
-            if let Some((name, why)) = own.into_iter().find(|(name, _)| source.properties.contains_key(*name)) {
-                return fail(key(&format!("properties.{name}")), format!("cannot be set: {why}"));
-            }
-            let blank = |text: &String| text.trim().is_empty();
-            match source.kind {
-                SourceKind::Kafka if !cfg!(feature = "kafka") => {
-                    return fail(key("kind"), "this build has no feature `kafka`".into());
-                }
-                SourceKind::Kafka if source.topics.iter().any(blank) => {
-                    return fail(key("topics"), "has an empty name".into());
-                }
-                SourceKind::Kafka if source.brokers.as_ref().is_some_and(blank) => {
-                    return fail(key("brokers"), "is empty".into());
-                }
-                SourceKind::Kafka if source.topics.is_empty() => return fail(key("topics"), "names no topic".into()),
-                SourceKind::Kafka
-                    if source.brokers.is_none() && !source.properties.contains_key("bootstrap.servers") =>
-                {
-                    return fail(key("brokers"), "is missing".into());
-                }
-                SourceKind::Files if source.paths.is_empty() => return fail(key("paths"), "names no file".into()),
-                _ => {}
-            }
-        }
-        for (index, sink) in self.sinks.iter().enumerate() {
-            let missing = match sink.kind {
-                SinkKind::File if sink.path.is_none() => "path",
-                SinkKind::Kafka if sink.topic.is_none() => "topic",
-                SinkKind::Kafka if sink.brokers.is_none() => "brokers",
-                _ => continue,
-            };
-            return fail(format!("sink[{index}].{missing}"), "is missing".into());
-        }
-        let year = 86_400.0 * 365.0;
-        let numbers = [
-            ("pipeline.pane_secs", self.pipeline.pane_secs, 0.001, year),
-            ("pipeline.lateness_secs", self.pipeline.lateness_secs, 0.0, year),
-            ("pipeline.skew_max_secs", self.pipeline.skew_max_secs, 0.0, year),
-            ("pipeline.idle_secs", self.pipeline.idle_secs, 0.0, year),
-            ("pipeline.panes_ahead_max", self.pipeline.panes_ahead_max as f64, 1.0, 1e9),
-            ("pipeline.record_bytes_max", self.pipeline.record_bytes_max as f64, 1024.0, 1e9),
-            ("lake.commit_interval_secs", self.lake.commit_interval_secs, 0.0, year),
-            ("lake.commit_rows_max", self.lake.commit_rows_max as f64, 1.0, 1e9),
-            ("anomaly.event_rate.false_findings_per_day", self.anomaly.event_rate.false_findings_per_day, 0.0, 1e9),
-            ("anomaly.first_seen.false_findings_per_day", self.anomaly.first_seen.false_findings_per_day, 0.0, 1e9),
-            ("anomaly.first_seen.unseen_max", self.anomaly.first_seen.unseen_max, 0.0, 1.0),
-        ];
-        for (key, value, least, most) in numbers {
-            if !(least..=most).contains(&value) {
-                return fail(key.into(), format!("{value} is out of range: at least {least}, at most {most}"));
-            }
-        }
-        Ok(())
-    }
-
     /// Hash of what decides findings: stored with every decision and manifest. `rules` stands for everything that other
-    /// files say. How many threads work, and where sources and sinks are, decides nothing.
+    /// files say. How many threads work, and where sources and sinks are, decides nothing; what tells a source's
+    /// cluster does.
     pub fn fingerprint(&self, rules: &str) -> String {
-        let pipeline = PipelineConfig { workers: 0, ..self.pipeline.clone() };
-        let mut sources: Vec<_> =
-            self.sources.iter().map(|s| (&s.name, &s.format, &s.cluster, s.zone_offset_secs)).collect();
+        let pipeline = PipelineConfig { workers: 0, patience_secs: 0.0, ..self.pipeline.clone() };
+        let of_source = |s: &SourceConfig| {
+            let cluster = (s.cluster.clone(), s.cluster_header.clone(), s.cluster_from_topic.clone());
+            (s.name.clone(), s.format.clone(), cluster, s.zone_offset_secs)
+        };
+        let mut sources: Vec<_> = self.sources.iter().map(of_source).collect();
         sources.sort();
         let decisive = (pipeline, &self.anomaly, &self.redaction, sources);
-        palisade_events::id::uid("palisade.config.v2", &[&serde_json::to_string(&decisive).unwrap_or_default(), rules])
+        palisade_events::id::uid("palisade.config.v3", &[&serde_json::to_string(&decisive).unwrap_or_default(), rules])
     }
 }
 

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palisade_events::facts::{Coverage, Decision, DecisionKind};
+use palisade_events::seam::{PaneCoverage, Resume};
 use palisade_events::time::{Micros, format_rfc3339};
-use palisade_events::{Detector, Finding, Lane, Pane, seam::PaneCoverage};
+use palisade_events::{Detector, Finding, Lane, Pane};
 use serde::{Deserialize, Serialize};
 
 pub use self::lane::{LaneOutput, LaneWork, LossWindow, PlacedFindings, Stages};
@@ -99,9 +100,21 @@ struct Seat {
     next_offset: Option<i64>,
     watermark: Option<Micros>,
     losses: Vec<LossWindow>,
-    /// Latest pane that holds data of this lane.
-    newest_pane_end: Option<Micros>,
 }
+
+/// A decision that was not taken yet.
+struct Noted {
+    kind: DecisionKind,
+    pane_end: Micros,
+    detail: String,
+    /// The lane concerned, and where it stood.
+    lane: Option<(LaneKey, Option<i64>)>,
+}
+
+/// Failures of detectors that wait to be asked for; more say nothing new.
+const FAILURES_MAX: usize = 100;
+/// Panes before a loss's end that it can make lossy, a day of the usual ones: a window may claim to begin in 1970.
+const LOSSY_PANES_MAX: i64 = 8640;
 
 /// Lanes, panes and detectors of one pipeline.
 pub struct Engine {
@@ -111,7 +124,7 @@ pub struct Engine {
     seats: BTreeMap<LaneKey, Seat>,
     /// Every pane that ends at or before this moment is closed.
     frontier: Option<Micros>,
-    decisions: Vec<(DecisionKind, Micros, String)>,
+    decisions: Vec<Noted>,
     must_cut: bool,
     failures: Vec<String>,
 }
@@ -145,7 +158,6 @@ impl Engine {
             next_offset: work.next_offset(),
             watermark: work.watermark(),
             losses: Vec::new(),
-            newest_pane_end: None,
             work: Some(work),
         };
         if let Some(work) = &mut seat.work {
@@ -189,8 +201,13 @@ impl Engine {
         seat.next_offset = work.next_offset();
         seat.watermark = work.watermark();
         seat.losses.extend(output.losses.iter().cloned());
-        seat.newest_pane_end = seat.newest_pane_end.max(output.newest_pane_end);
         seat.work = Some(work);
+    }
+
+    /// Where a lane goes on, with the last record that it has read.
+    pub fn resume(&self, key: &str, next_offset: i64) -> Resume {
+        let work = self.seats.get(key).and_then(|seat| seat.work.as_ref());
+        Resume { next_offset, last: work.and_then(|work| work.mark().cloned()) }
     }
 
     /// Whether a lane is away at work.
@@ -276,7 +293,7 @@ impl Engine {
     pub fn end(&mut self, key: &str) {
         if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.attendance != Attendance::Ended) {
             seat.attendance = Attendance::Ended;
-            self.note(DecisionKind::Leave, key);
+            self.note_lane(DecisionKind::Leave, key);
         }
     }
 
@@ -285,7 +302,7 @@ impl Engine {
         !self.seats.is_empty() && self.seats.values().all(|seat| seat.attendance != Attendance::Active)
     }
 
-    /// Whether some pane still holds data.
+    /// Whether some pane still holds data. All lanes must be at home.
     pub fn has_open_panes(&self) -> bool {
         self.newest_pane_end().is_some_and(|end| self.frontier.is_none_or(|frontier| end > frontier))
     }
@@ -299,6 +316,11 @@ impl Engine {
         let Some(end) = self.newest_pane_end() else { return Ok(Vec::new()) };
         self.decide(DecisionKind::Close, format!("all lanes silent; panes up to {} closed", format_rfc3339(end)));
         self.close_up_to(end)
+    }
+
+    /// Declares that panes close without lanes that were expected. Recorded as a decision.
+    pub fn go_on_without(&mut self, detail: &str) {
+        self.decide(DecisionKind::Without, detail.to_owned());
     }
 
     /// Repeats a recorded decision.
@@ -367,13 +389,17 @@ impl Engine {
         taken
             .into_iter()
             .enumerate()
-            .map(|(index, (kind, pane_end, detail))| Decision {
+            .map(|(index, Noted { kind, pane_end, detail, lane })| Decision {
                 job: job.to_owned(),
                 cut,
                 index: i32::try_from(index).unwrap_or(i32::MAX),
                 kind,
                 pane_end,
-                lanes: if kind.is_binding() { vector.clone() } else { String::new() },
+                lanes: match lane {
+                    _ if kind.is_binding() => vector.clone(),
+                    Some((key, next)) => serde_json::json!({ key: next }).to_string(),
+                    None => String::new(),
+                },
                 fingerprint: fingerprint.to_owned(),
                 detail,
             })
@@ -399,12 +425,13 @@ impl Engine {
     }
 
     fn newest_pane_end(&self) -> Option<Micros> {
-        self.seats.values().filter_map(|seat| seat.newest_pane_end).max()
+        self.seats.values().filter_map(|seat| seat.work.as_ref()?.newest_pane_end()).max()
     }
 
     fn close_up_to(&mut self, moment: Micros) -> Result<Vec<(Pane, Finding)>> {
         let mut found = Vec::new();
-        while let Some(pane) = self.oldest_pane_ending_by(moment) {
+        while let Some(pane) = self.oldest_pane_ending_by(moment).into_iter().chain(self.oldest_lossy_by(moment)).min()
+        {
             self.close(pane, &mut found)?;
             self.frontier = self.frontier.max(Some(pane.end));
         }
@@ -425,21 +452,38 @@ impl Engine {
         open.min().filter(|pane| pane.end <= moment)
     }
 
+    /// The oldest pane behind the frontier in which data are known to be missing, whether it holds any or not.
+    fn oldest_lossy_by(&self, moment: Micros) -> Option<Pane> {
+        let first_of = |loss: &LossWindow| {
+            let bound = loss.window_end.saturating_sub(LOSSY_PANES_MAX * self.settings.pane_length);
+            let settled = loss.watermark.max(self.frontier).unwrap_or(bound);
+            let pane = self.stages.panes.of(loss.window_start.max(bound).max(settled));
+            (pane.end <= moment && loss.concerns(pane)).then_some(pane)
+        };
+        self.seats.values().flat_map(|seat| &seat.losses).filter_map(first_of).min()
+    }
+
+    /// Closes a pane: partials of all lanes meet, in lane order.
     fn close(&mut self, pane: Pane, found: &mut Vec<(Pane, Finding)>) -> Result<()> {
         let coverage = self.coverage_of(pane);
+        let mut seats: Vec<&mut Seat> = self.seats.values_mut().collect();
+        seats.sort_by(|a, b| a.lane.cmp(&b.lane));
         for (index, detector) in self.detectors.iter_mut().enumerate() {
             let mut partials = Vec::new();
-            for seat in self.seats.values_mut() {
-                if let Some(work) = &mut seat.work {
-                    partials.extend(work.take_partial(index, pane)?);
-                }
+            for work in seats.iter_mut().filter_map(|seat| seat.work.as_mut()) {
+                partials.extend(work.take_partial(index, pane)?);
             }
-            if !partials.is_empty() {
-                // One detector that cannot judge a pane must not keep the others, or the stream, from going on.
-                match detector.close(pane, coverage, &partials) {
-                    Ok(findings) => found.extend(findings.into_iter().map(|finding| (pane, finding))),
-                    Err(error) => self.failures.push(format!("{}: {error}", detector.uid())),
+            // A detector must know of every pane that lacks something, or it would take it for one that held nothing.
+            if partials.is_empty() && coverage == PaneCoverage::Complete {
+                continue;
+            }
+            // One detector that cannot judge a pane must not keep the others, or the stream, from going on.
+            match detector.close(pane, coverage, &partials) {
+                Ok(findings) => found.extend(findings.into_iter().map(|finding| (pane, finding))),
+                Err(error) if self.failures.len() < FAILURES_MAX => {
+                    self.failures.push(format!("{}: {error}", detector.uid()));
                 }
+                Err(_) => {}
             }
         }
         for seat in self.seats.values_mut() {
@@ -455,6 +499,12 @@ impl Engine {
         if lossy { PaneCoverage::Lossy } else { PaneCoverage::Complete }
     }
 
+    /// What detectors hold or had to leave out: detector, what, count.
+    pub fn gauges(&self) -> Vec<(&str, &'static str, u64)> {
+        let all = self.detectors.iter().map(|detector| (detector.uid(), detector.gauges()));
+        all.flat_map(|(uid, gauges)| gauges.into_iter().map(move |(what, count)| (uid, what, count))).collect()
+    }
+
     /// The stages that lanes run.
     pub fn stages(&self) -> &Arc<Stages> {
         &self.stages
@@ -462,7 +512,17 @@ impl Engine {
 
     /// Records what the run loop did, such as a start or a join.
     pub fn note(&mut self, kind: DecisionKind, detail: impl Into<String>) {
-        self.decisions.push((kind, self.frontier.unwrap_or(0), detail.into()));
+        self.push_note(kind, detail.into(), None);
+    }
+
+    /// Records what happened to a lane, with where it stands.
+    pub fn note_lane(&mut self, kind: DecisionKind, key: &str) {
+        let next = self.seats.get(key).and_then(|seat| seat.next_offset);
+        self.push_note(kind, key.to_owned(), Some((key.to_owned(), next)));
+    }
+
+    fn push_note(&mut self, kind: DecisionKind, detail: String, lane: Option<(LaneKey, Option<i64>)>) {
+        self.decisions.push(Noted { kind, pane_end: self.frontier.unwrap_or(0), detail, lane });
     }
 
     /// Adds a fact that no record tells, as from a source.

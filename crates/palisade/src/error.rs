@@ -35,7 +35,8 @@ pub enum Error {
     /// Stored state cannot be used.
     #[error("state: {0}")]
     State(String),
-    /// What was asked for cannot be done as it was said.
+    /// What was asked for cannot be done as it was said: a name that is not known, a call out of order. Nothing was
+    /// changed, and trying the same again does not help.
     #[error("{0}")]
     Usage(String),
     /// Threads or files of the program's own failed.

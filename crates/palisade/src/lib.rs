@@ -22,6 +22,7 @@ mod clock;
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use owners::Ownership;
 pub use palisade_events::{Entity, EventBatch, Finding, Severity};
 pub use pipeline::{Pipeline, PipelineBuilder};
 pub use plan::Plan;

@@ -1,5 +1,4 @@
-//! The `palisade` program: a thin shell over the library. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 findings at or
-//! above the level given with `--fail-on`, 130 a scan that was interrupted.
+//! The `palisade` program: a thin shell over the library. `cli` says what its exit codes mean.
 
 use std::process::ExitCode;
 
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             cli::term::complain(&error);
-            ExitCode::FAILURE
+            cli::code_of(&error)
         }
     }
 }

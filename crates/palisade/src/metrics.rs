@@ -1,12 +1,17 @@
 //! What the pipeline counts, in Prometheus' text format.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::engine::Accounts;
 
 /// Counters and gauges of one pipeline. Cheap to update; read by the HTTP server and by progress displays.
 pub struct Metrics {
@@ -55,6 +60,8 @@ pub struct Metrics {
     pub frontier_secs: Gauge<f64, AtomicU64>,
     /// 1 while records in = used + coverage + rejected + held.
     pub accounts_balance: Gauge<i64, AtomicI64>,
+    accounts: Family<Vec<(String, String)>, Gauge<i64, AtomicI64>>,
+    detectors: Family<Vec<(String, String)>, Gauge<i64, AtomicI64>>,
     health: Mutex<Health>,
 }
 
@@ -63,8 +70,10 @@ pub struct Metrics {
 pub struct Health {
     /// Lanes are assigned and the lake was reached.
     pub ready: bool,
-    /// What is wrong, in words; empty while all is well.
-    pub degraded: Vec<String>,
+    /// What is wrong, in words, by what it concerns; empty while all is well.
+    pub degraded: BTreeMap<String, String>,
+    /// When the run loop last came round.
+    pub beat: Option<Instant>,
 }
 
 impl Default for Metrics {
@@ -100,6 +109,8 @@ impl Metrics {
             lanes_missing: Gauge::default(),
             frontier_secs: Gauge::default(),
             accounts_balance: Gauge::default(),
+            accounts: Family::default(),
+            detectors: Family::default(),
             health: Mutex::default(),
         };
         metrics.accounts_balance.set(1);
@@ -119,6 +130,13 @@ impl Metrics {
             "1 while records in = used + coverage + rejected + held",
             self.accounts_balance.clone(),
         );
+        r.register(
+            "accounts",
+            "Where the records of this instance's lanes are, over all runs, at the last cut: in = used + coverage + \
+             rejected + held",
+            self.accounts.clone(),
+        );
+        r.register("detector", "What a detector holds or had to leave out", self.detectors.clone());
         r.register("events", "Events made", self.events.clone());
         r.register("events_late", "Events behind their lane's watermark", self.late.clone());
         r.register("events_doubtful", "Events too far in the future to be believed", self.doubtful.clone());
@@ -144,6 +162,38 @@ impl Metrics {
             let _ = write!(text, "# EOF");
         }
         text
+    }
+
+    /// Where records went, at a cut.
+    pub(crate) fn set_accounts(&self, accounts: &Accounts) {
+        let buckets = [
+            ("in", accounts.records),
+            ("used", accounts.used),
+            ("coverage", accounts.coverage),
+            ("rejected", accounts.rejected),
+            ("held", accounts.held),
+            ("behind_frontier", accounts.behind_frontier),
+        ];
+        for (bucket, count) in buckets {
+            let labels = vec![("bucket".to_owned(), bucket.to_owned())];
+            self.accounts.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// What a detector tells of itself.
+    pub(crate) fn set_detector(&self, uid: &str, what: &str, count: u64) {
+        let labels = vec![("uid".to_owned(), uid.to_owned()), ("what".to_owned(), what.to_owned())];
+        self.detectors.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Says that something is wrong, until it [recovers](Self::recover).
+    pub fn degrade(&self, what: &str, words: String) {
+        self.set_health(|health| drop(health.degraded.insert(what.to_owned(), words)));
+    }
+
+    /// Says that something is well again.
+    pub fn recover(&self, what: &str) {
+        self.set_health(|health| drop(health.degraded.remove(what)));
     }
 
     /// Changes what health says.

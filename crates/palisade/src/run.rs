@@ -4,6 +4,9 @@
 //! behind, it stops sending lanes out and holds sources back, which is the whole of backpressure. At a *barrier* all
 //! lanes are home; only there do panes close, decisions fall and cuts begin, so that a cut is one vector of offsets.
 //!
+//! Here: what a run is, and the loop's turn. What a turn does lies beside it, in the order of the data: lanes and their
+//! sources (`run/lanes.rs`), what needs all lanes at home (`run/barrier.rs`), and what becomes durable (`run/landing.rs`).
+//!
 //! Not here: what lanes and detectors do ([`crate::engine`]), what a commit is (`run/writer.rs`), or who shows findings.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,47 +15,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use palisade_events::facts::{Coverage, DecisionKind};
-use palisade_events::seam::{Hold, Signal, Source};
+use palisade_events::seam::{Resume, Source};
 use palisade_events::time::Micros;
-use palisade_events::{Chunk, EventBatch, Finding, Lane, Reject, Sink, col};
+use palisade_events::{Chunk, EventBatch, Finding, Lane, Reject, Sink};
 use palisade_ingest::file::{FileSettings, FileSource};
-use palisade_lake::{LakeOptions, Table};
+use palisade_lake::LakeOptions;
 
-use self::cut::{Cut, Landed, LaneBytes, LaneCut};
+use self::cut::{Landed, LaneCut};
 use self::outbox::Outbox;
-use self::pool::{Pool, Task};
+use self::pool::Pool;
 use self::recovery::Recovered;
+use self::trouble::Trouble;
 use self::writer::Writer;
 use crate::clock;
 use crate::config::Config;
-use crate::engine::{Engine, LaneKey, LaneOutput, Replay, Restore, lane_key};
+use crate::engine::{Engine, LaneKey, Replay, Restore};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 
-mod cut;
-pub mod http;
-mod outbox;
+mod lanes;
 mod pool;
-mod recovery;
+mod barrier;
+mod landing;
+mod cut;
 mod writer;
+mod outbox;
+mod recovery;
+mod trouble;
+pub mod http;
 
-/// Chunks that may wait for one lane: one at work, one ready behind it, one from the source's own look-ahead.
-const BACKLOG_MAX: usize = 3;
-/// Batches that may wait for the encoder's queue.
-const UNENCODED_MAX: usize = 64;
-/// Bytes of batches, rejects and findings that make a cut due, and that may wait while another one lands.
-const PENDING_BYTES: usize = 512 << 20;
-/// A finding in memory, roughly, once for the table and once for sinks.
-const FINDING_BYTES: usize = 4096;
-/// How long panes stay open for lanes that are expected after a start or a rebalance.
-const EXPECT_MAX: Duration = Duration::from_secs(60);
-/// How often panes are looked at while lanes are busy: closing needs a barrier, which costs a moment of idleness.
-const CLOSE_EVERY: Duration = Duration::from_millis(200);
 /// Longest single wait of the loop.
 const WAIT: Duration = Duration::from_millis(20);
-/// How often sources are served while the encoder is behind, so that group membership survives.
-const SERVE_EVERY: Duration = Duration::from_secs(1);
+/// How often the loop tells that it comes round.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// An input of the run loop.
 pub enum Input {
@@ -121,9 +117,6 @@ pub struct Summary {
     /// What sources said they could not give, such as files that cannot be opened; the first hundred.
     pub faults: Vec<String>,
 }
-
-/// Faults of sources that a summary quotes.
-const FAULTS_MAX: usize = 100;
 
 /// Runs a pipeline until it ends. Blocks the calling thread, which must not be inside an asynchronous task.
 ///
@@ -207,7 +200,12 @@ struct Run<'p> {
     last_cut: Instant,
     last_close: Instant,
     last_served: Instant,
+    last_beat: Instant,
     leaving: Vec<(usize, Vec<Arc<Lane>>)>,
+    /// By input: lanes that joined and that the source has not begun yet.
+    unstarted: Vec<Vec<(Arc<Lane>, Option<Resume>)>>,
+    /// By input: why it is left alone for a while.
+    troubles: Vec<Option<Trouble>>,
     /// By input: whether it has shown lanes.
     joined: Vec<bool>,
     /// Since when lanes are expected that are not here.
@@ -260,9 +258,9 @@ impl<'p> Run<'p> {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let (lake, runtime) = recovered.take_lake()?;
         let metrics = options.metrics;
-        let writer = Writer::start(lake, runtime, config.job.clone(), recovered.epoch, Arc::clone(&metrics))?;
+        let owned = recovered.take_lake()?;
+        let writer = Writer::start(owned, config, Arc::clone(&metrics), Arc::clone(&options.stop))?;
         let now = clock::now();
         Ok(Self {
             ended: vec![false; inputs.len()],
@@ -285,7 +283,10 @@ impl<'p> Run<'p> {
             last_cut: now,
             last_close: now,
             last_served: now,
+            last_beat: now,
             leaving: Vec::new(),
+            unstarted: vec![Vec::new(); inputs.len()],
+            troubles: vec![None; inputs.len()],
             joined: vec![false; inputs.len()],
             expecting_since: now,
             gave_up_waiting: false,
@@ -304,6 +305,7 @@ impl<'p> Run<'p> {
 
     fn go(&mut self) -> Result<Summary> {
         loop {
+            self.beat();
             let mut busy = self.collect(Duration::ZERO)?;
             busy |= self.note_landed(Duration::ZERO)?;
             busy |= self.encode()?;
@@ -325,6 +327,14 @@ impl<'p> Run<'p> {
         self.finish()
     }
 
+    /// Tells whoever asks for health that the loop still comes round.
+    fn beat(&mut self) {
+        if self.last_beat.elapsed() >= BEAT_EVERY {
+            self.last_beat = clock::now();
+            self.metrics.set_health(|health| health.beat = Some(self.last_beat));
+        }
+    }
+
     /// Waits for whatever can happen next.
     fn wait(&mut self) -> Result<()> {
         if self.pool.out() > 0 {
@@ -333,619 +343,11 @@ impl<'p> Run<'p> {
             // Asked now, a source would give more than the bounds allow; it is served from time to time by `poll`.
             self.note_landed(WAIT)?;
         } else {
-            for index in 0..self.inputs.len() {
-                if !self.ended[index] && !self.is_stopping() {
-                    let signal = self.inputs[index].source().next(WAIT)?;
-                    self.on_signal(index, signal)?;
-                    return Ok(());
-                }
+            let askable = |index: &usize| !self.ended[*index] && self.troubles[*index].is_none();
+            match (0..self.inputs.len()).find(askable).filter(|_| !self.is_stopping()) {
+                Some(index) => drop(self.ask(index, WAIT)?),
+                None => drop(self.note_landed(WAIT)?),
             }
-            self.note_landed(WAIT)?;
-        }
-        Ok(())
-    }
-
-    /// Takes lanes home.
-    fn collect(&mut self, wait: Duration) -> Result<bool> {
-        let mut any = false;
-        let mut wait = wait;
-        while let Some(home) = self.pool.receive(wait)? {
-            let output = home.output?;
-            let watermark = home.work.watermark();
-            if let Some(post) = self.posts.get_mut(&output.key).filter(|post| post.progress.0 != watermark) {
-                post.progress = (watermark, clock::now());
-            }
-            self.engine.merge(home.work, &output);
-            self.take_output(output)?;
-            any = true;
-            wait = Duration::ZERO;
-        }
-        Ok(any)
-    }
-
-    /// Queues what a lane made, without what a table already has from before a crash.
-    fn take_output(&mut self, output: LaneOutput) -> Result<()> {
-        self.metrics.count(&output.counts);
-        self.metrics.rule_findings.inc_by(output.findings.len() as u64);
-        self.summary.records += output.counts.records;
-        self.summary.events += output.counts.events;
-        self.summary.rejected += output.counts.rejected;
-        self.pending.records += output.counts.records;
-        for reject in &output.rejects {
-            *self.summary.reject_reasons.entry(reject.reason.clone()).or_default() += 1;
-        }
-        let key_of = |lane: &Lane| lane_key(lane);
-        let landed = &self.landed;
-        // What a lane's end made lies at records that landed long ago: it has a mark of its own.
-        let ends_at = output.ends_at;
-        let has_end = |table: Table| ends_at.is_some_and(|end| landed.end(table, &output.key) >= end);
-        let from = |table: Table, key: &str| match ends_at {
-            Some(_) if has_end(table) => i64::MAX,
-            Some(_) => i64::MIN,
-            None => landed.offset(table, key),
-        };
-        let new = |table: Table, lane: &Lane, offset: i64| {
-            (offset < 0 && ends_at.is_none()) || offset >= from(table, &key_of(lane))
-        };
-        self.pending.bytes += output.rejects.iter().map(|reject| reject.raw.len() + 256).sum::<usize>();
-        self.pending.bytes += output.findings.len() * FINDING_BYTES;
-        if let Some(end) = ends_at.filter(|_| !output.is_empty()) {
-            self.pending.ends.insert(output.key.clone(), end);
-        }
-        self.pending.rejects.extend(output.rejects.into_iter().filter(|r| new(Table::Rejects, &r.lane, r.offset)));
-        self.pending.coverage.extend(output.coverage.into_iter().filter(|c| new(Table::Coverage, &c.lane, c.offset)));
-        let findings_from = from(Table::Findings, &output.key);
-        for (offset, finding) in output.findings {
-            if offset >= findings_from {
-                self.pending.findings.push(finding.clone());
-            }
-            self.pending.deliveries.push(finding);
-        }
-        let from = from(Table::Events, &output.key);
-        let events = output.events;
-        let skip = if events.rows() == 0 || from == i64::MIN {
-            0
-        } else if from == i64::MAX {
-            events.rows()
-        } else {
-            events.long(col::OFFSET).values().partition_point(|offset| *offset < from)
-        };
-        let fresh = if skip == 0 { events } else { events.slice(skip, events.rows() - skip) };
-        if fresh.rows() > 0 {
-            self.pending.bytes += fresh.columns().get_array_memory_size();
-            self.pending.rows += fresh.rows();
-            self.unencoded.push_back(fresh);
-        }
-        Ok(())
-    }
-
-    /// Passes batches on to the encoder while it has room.
-    fn encode(&mut self) -> Result<bool> {
-        let mut any = false;
-        while let Some(batch) = self.unencoded.pop_front() {
-            match self.writer.offer(batch)? {
-                None => any = true,
-                Some(back) => {
-                    self.unencoded.push_front(back);
-                    break;
-                }
-            }
-        }
-        Ok(any)
-    }
-
-    /// Whether lanes must wait: for the encoder, or for a cut that lands slowly while enough waits for the next one.
-    fn is_behind(&self) -> bool {
-        let next_is_full = self.pending.rows >= self.config.lake.commit_rows_max || self.pending.bytes >= PENDING_BYTES;
-        self.unencoded.len() >= UNENCODED_MAX || (self.cut_in_flight.is_some() && next_is_full)
-    }
-
-    /// Asks every source once for what it has ready, and holds back the lanes that have enough.
-    fn poll(&mut self) -> Result<bool> {
-        if self.is_behind() && self.last_served.elapsed() < SERVE_EVERY {
-            return Ok(false);
-        }
-        self.last_served = clock::now();
-        let mut any = false;
-        for index in 0..self.inputs.len() {
-            if self.ended[index] || self.is_stopping() {
-                continue;
-            }
-            self.set_holds(index);
-            let signal = self.inputs[index].source().next(Duration::ZERO)?;
-            any |= !matches!(signal, Signal::Nothing);
-            self.on_signal(index, signal)?;
-        }
-        Ok(any)
-    }
-
-    fn set_holds(&mut self, index: usize) {
-        let behind = self.is_behind();
-        for post in self.posts.values_mut().filter(|post| post.input == index) {
-            let hold = behind || post.backlog.len() >= BACKLOG_MAX;
-            if hold != post.held {
-                post.held = hold;
-                let hold = if hold { Hold::Hold } else { Hold::Release };
-                self.inputs[index].source().hold(&post.lane, hold);
-            }
-        }
-    }
-
-    fn on_signal(&mut self, index: usize, signal: Signal) -> Result<()> {
-        match signal {
-            Signal::Records(chunk) => {
-                self.metrics.bytes.inc_by(chunk.bytes.len() as u64);
-                if let Some(post) = self.posts.get_mut(&lane_key(&chunk.lane)) {
-                    post.caught_up_since = None;
-                    post.backlog.push_back(chunk);
-                }
-            }
-            Signal::CaughtUp(lane) => {
-                let ends = matches!(self.inputs[index], Input::Files(_));
-                let key = lane_key(&lane);
-                let ended = self.engine.has_ended(&key);
-                if let Some(post) = self.posts.get_mut(&key) {
-                    post.caught_up_since.get_or_insert_with(clock::now);
-                    // A file that had ended in an earlier run, and has not grown, has nothing left to close.
-                    post.finishing |= ends && !(ended && post.backlog.is_empty());
-                }
-            }
-            Signal::Joined(lanes) => self.join(index, &lanes)?,
-            Signal::Leaving(lanes) => self.leaving.push((index, lanes)),
-            Signal::Fact(fact) => {
-                tracing::error!(lane = %fact.lane, kind = fact.kind.name(), count = fact.count, "{}", fact.detail);
-                if self.summary.faults.len() < FAULTS_MAX {
-                    self.summary.faults.push(fact.detail.clone());
-                }
-                self.engine.add_fact(&fact);
-                // Told again at every start, and again by every life that a crash ended.
-                let key = cut::fact_key(&fact);
-                if self.landed.is_news(key.clone()) {
-                    self.pending.facts.insert(key);
-                    self.pending.coverage.push(fact);
-                }
-            }
-            Signal::Finished => {
-                self.ended[index] = true;
-                let engine = &self.engine;
-                let open = self.posts.iter_mut().filter(|(key, post)| post.input == index && !engine.has_ended(key));
-                open.for_each(|(_, post)| post.finishing = true);
-            }
-            Signal::Nothing => {}
-        }
-        Ok(())
-    }
-
-    fn join(&mut self, index: usize, lanes: &[Arc<Lane>]) -> Result<()> {
-        // The pool must be empty while the engine gains lanes: a join is part of a vector.
-        while self.pool.out() > 0 {
-            self.collect(WAIT)?;
-        }
-        let mut starts = Vec::with_capacity(lanes.len());
-        for lane in lanes {
-            let key = lane_key(lane);
-            let work = self.plan.lane(lane)?;
-            let (next, written) = match self.parked.remove(&key) {
-                Some(parked) => (Some(parked.next_offset), Some(parked.fingerprint)),
-                None => (None, None),
-            };
-            let next = next.or_else(|| self.records_read.get(&key).copied());
-            match self.parked_bytes.remove(&key) {
-                Some(bytes) if written.as_deref() == Some(self.plan.fingerprint()) => {
-                    self.engine.rejoin(work, &bytes, Restore::Exact)?;
-                }
-                Some(bytes) => self.engine.rejoin(work, &bytes, Restore::WhatFits)?,
-                None => self.engine.join(work),
-            }
-            self.summary.resumed += u64::from(next.is_some_and(|next| next > 0));
-            self.engine.note(DecisionKind::Join, key.clone());
-            tracing::info!(lane = %lane, next = next, "lane joined");
-            starts.push((Arc::clone(lane), next));
-            let post = Post {
-                lane: Arc::clone(lane),
-                input: index,
-                backlog: VecDeque::new(),
-                held: false,
-                caught_up_since: None,
-                progress: (None, clock::now()),
-                finishing: false,
-            };
-            self.posts.insert(key, post);
-        }
-        let source = self.inputs[index].source();
-        source.start(&starts)?;
-        for (lane, _) in &starts {
-            if let Some(offset) = source.begins_at(lane) {
-                self.engine.begin_at(&lane_key(lane), offset);
-            }
-        }
-        self.joined[index] = true;
-        self.missing[index] = source.missing_lanes()?;
-        self.note_assignment();
-        Ok(())
-    }
-
-    fn note_assignment(&mut self) {
-        let missing: usize = self.missing.iter().sum();
-        self.metrics.lanes.set(i64::try_from(self.posts.len()).unwrap_or(i64::MAX));
-        self.metrics.lanes_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
-        self.metrics.set_health(|health| {
-            health.ready = true;
-            health.degraded.retain(|words| !words.contains("other instances"));
-            if missing > 0 {
-                health.degraded.push(format!(
-                    "{missing} lanes are held by other instances of this group: statistics and correlations see only a part"
-                ));
-            }
-        });
-        if missing > 0 {
-            tracing::warn!(missing, "other members of the consumer group hold lanes: pane findings see only a part");
-        }
-    }
-
-    /// Sends lanes out that have something to do.
-    fn dispatch(&mut self) -> Result<bool> {
-        if self.is_behind() {
-            return Ok(false);
-        }
-        let mut any = false;
-        let keys: Vec<LaneKey> = self.posts.keys().cloned().collect();
-        for key in keys {
-            // A lane that is far ahead may be the one that a repeated decision waits for.
-            let may_work = if self.replay.is_some() { self.engine.is_ready(&key) } else { self.engine.may_work(&key) };
-            let Some(post) = self.posts.get_mut(&key) else { continue };
-            // What a lane's end closes is due however far ahead the lane is, and asleep or not.
-            let ends = post.finishing && post.backlog.is_empty() && !self.engine.is_out(&key);
-            if !self.pool.has_room() || !(may_work || ends) {
-                continue;
-            }
-            let task = match post.backlog.pop_front() {
-                Some(chunk) => {
-                    let (now, later) = split_for_replay(self.replay.as_ref(), &key, chunk);
-                    if let Some(later) = later {
-                        post.backlog.push_front(later);
-                    }
-                    let Some(now) = now else { continue };
-                    Task::Chunk(now)
-                }
-                None if post.finishing => {
-                    post.finishing = false;
-                    Task::Finish
-                }
-                None => continue,
-            };
-            let finishes = matches!(task, Task::Finish);
-            if let Some(work) = self.engine.checkout(&key) {
-                self.pool.send(work, task)?;
-                any = true;
-            }
-            if finishes {
-                self.engine.end(&key);
-            }
-        }
-        Ok(any)
-    }
-
-    /// Whether something waits that needs all lanes at home.
-    fn wants_barrier(&self) -> bool {
-        if self.engine.must_cut() || !self.leaving.is_empty() || self.is_stopping() {
-            return true;
-        }
-        if self.replay.as_ref().is_some_and(|replay| self.is_due(replay)) {
-            return true;
-        }
-        let close_due = self.last_close.elapsed() >= CLOSE_EVERY;
-        // Lanes that wait for a repeated decision must not keep the others from getting there.
-        let wakes = self.replay.is_none() && self.sleeper_with_work().is_some();
-        close_due || self.cut_is_due() || wakes
-    }
-
-    fn cut_is_due(&self) -> bool {
-        let anything = self.pending.records > 0 || self.pending.rows > 0 || !self.pending.coverage.is_empty();
-        let due = self.last_cut.elapsed() >= clock::secs(self.config.lake.commit_interval_secs);
-        self.cut_in_flight.is_none()
-            && (self.engine.must_cut()
-                || (anything
-                    && (due
-                        || self.pending.rows >= self.config.lake.commit_rows_max
-                        || self.pending.bytes >= PENDING_BYTES)))
-    }
-
-    /// A lane that was declared silent but has something to read.
-    fn sleeper_with_work(&self) -> Option<LaneKey> {
-        let asleep = |key: &LaneKey| self.engine.is_asleep(key);
-        self.posts.iter().find(|(key, post)| !post.backlog.is_empty() && asleep(key)).map(|(key, _)| key.clone())
-    }
-
-    fn at_barrier(&mut self) -> Result<bool> {
-        self.last_close = clock::now();
-        // A decision belongs to the vector at which it fell: no other may follow before it is cut.
-        if !self.engine.must_cut() {
-            self.close_panes()?;
-            self.decide()?;
-        }
-        let leaving = !self.leaving.is_empty();
-        if self.cut_is_due() || (self.cut_in_flight.is_none() && (leaving || self.is_stopping()) && self.has_news()) {
-            self.cut()?;
-            return Ok(true);
-        }
-        if leaving && self.cut_in_flight.is_none() && !self.has_news() {
-            self.release_leaving()?;
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    fn has_news(&self) -> bool {
-        self.pending.records > 0
-            || self.pending.rows > 0
-            || !self.pending.coverage.is_empty()
-            || !self.pending.findings.is_empty()
-            || self.engine.must_cut()
-    }
-
-    /// Whether every lane is here that a pane may need: each source has shown its lanes, and those that an earlier run
-    /// had read are back. Bounded in time, since another instance may hold them.
-    fn is_complete(&mut self) -> bool {
-        let missing = |(index, input): (usize, &Input)| {
-            let parked = |key: &LaneKey| key.split_once('/').is_some_and(|(source, _)| source == input.name());
-            let away = matches!(input, Input::Stream(_)) && self.parked.keys().any(parked);
-            !self.ended[index] && (!self.joined[index] || away)
-        };
-        if !self.inputs.iter().enumerate().any(missing) {
-            return true;
-        }
-        let waited = self.expecting_since.elapsed() >= EXPECT_MAX;
-        if waited && !self.gave_up_waiting {
-            self.gave_up_waiting = true;
-            tracing::warn!("lanes that were read before are not back: panes close without them");
-        }
-        waited
-    }
-
-    fn close_panes(&mut self) -> Result<()> {
-        if !self.is_complete() {
-            return Ok(());
-        }
-        let found = self.engine.close_ready()?;
-        self.take_pane_findings(found);
-        self.metrics.held.set(i64::try_from(self.engine.held()).unwrap_or(i64::MAX));
-        if let Some(frontier) = self.engine.frontier() {
-            self.metrics.frontier_secs.set(frontier as f64 / 1e6);
-        }
-        Ok(())
-    }
-
-    fn take_pane_findings(&mut self, found: Vec<(palisade_events::Pane, Finding)>) {
-        for failure in self.engine.take_failures() {
-            tracing::error!("a detector could not judge a pane: {failure}");
-            self.metrics.detector_failures.inc();
-            self.metrics.set_health(|health| {
-                let words = format!("detector failed: {}", failure.split(':').next().unwrap_or_default());
-                if !health.degraded.contains(&words) {
-                    health.degraded.push(words);
-                }
-            });
-        }
-        for (pane, mut finding) in found {
-            finding.owner = finding.owner.or_else(|| self.plan.stages().owners.of(&finding.entity));
-            if self.metrics.lanes_missing.get() > 0 {
-                finding.coverage = "partial_assignment".into();
-            }
-            self.metrics.pane_findings.inc();
-            if self.landed.frontier.is_none_or(|frontier| pane.end > frontier) {
-                self.pending.findings.push(finding.clone());
-            }
-            self.pending.deliveries.push(finding);
-        }
-    }
-
-    /// What time decides: a repeated decision, a lane that woke or fell silent, panes that nothing else will close.
-    fn decide(&mut self) -> Result<()> {
-        if let Some(replay) = self.replay.take() {
-            if self.is_stuck(&replay) {
-                tracing::warn!("recorded decisions cannot be repeated: what was read then is no longer there");
-                return Ok(());
-            }
-            if !self.is_due(&replay) {
-                self.replay = Some(replay);
-                return Ok(());
-            }
-            for decision in replay.into_decisions() {
-                let found = self.engine.replay(&decision)?;
-                self.take_pane_findings(found);
-            }
-            self.repeated = true;
-            return Ok(());
-        }
-        let mut woken = false;
-        while let Some(key) = self.sleeper_with_work() {
-            self.engine.wake(&key);
-            woken = true;
-        }
-        if woken || !self.is_complete() {
-            return Ok(());
-        }
-        let idle = clock::secs(self.config.pipeline.idle_secs);
-        let silent = |post: &Post| {
-            let still = |since: Instant| since.elapsed() >= idle || post.progress.1.elapsed() >= idle;
-            post.backlog.is_empty() && !post.held && !post.finishing && post.caught_up_since.is_some_and(still)
-        };
-        let keys: Vec<LaneKey> = self.posts.iter().filter(|(_, p)| silent(p)).map(|(k, _)| k.clone()).collect();
-        for key in keys {
-            self.engine.idle(&key);
-        }
-        let nothing_waits = self.posts.values().all(|post| post.backlog.is_empty() && !post.finishing);
-        if self.engine.is_quiet() && nothing_waits && self.engine.has_open_panes() {
-            let found = self.engine.close_all()?;
-            self.take_pane_findings(found);
-        }
-        Ok(())
-    }
-
-    /// Whether the lanes are where recorded decisions fell. A file's end closes what it held in assembly before anything
-    /// else is decided, as it did the first time.
-    fn is_due(&self, replay: &Replay) -> bool {
-        let settled = |(key, post): (&LaneKey, &Post)| match self.inputs[post.input] {
-            Input::Files(_) => !post.finishing && (self.engine.is_asleep(key) || !post.backlog.is_empty()),
-            Input::Stream(_) => true,
-        };
-        let vector = self.engine.vector();
-        replay.lanes().all(|(key, limit)| self.has_arrived(&vector, key, limit)) && self.posts.iter().all(settled)
-    }
-
-    /// Whether a lane has read everything before a recorded decision: it stands there, or what comes next lies beyond,
-    /// because records between have expired or were compacted away.
-    fn has_arrived(&self, vector: &BTreeMap<LaneKey, i64>, key: &LaneKey, limit: i64) -> bool {
-        let next = || self.posts.get(key)?.backlog.front()?.records.iter().find(|record| !record.again);
-        vector.get(key).is_some_and(|next| *next >= limit) || next().is_some_and(|record| record.offset >= limit)
-    }
-
-    /// Whether a lane that must be read up to a recorded decision has nothing more to give before it.
-    fn is_stuck(&self, replay: &Replay) -> bool {
-        let vector = self.engine.vector();
-        let lacks = |key: &LaneKey, limit: i64| !self.has_arrived(&vector, key, limit);
-        // A stream may be sent again by someone who begins later than we do; a file is read to its end or not.
-        let waits = |post: &Post| match &self.inputs[post.input] {
-            Input::Stream(_) if !self.ended[post.input] => {
-                post.caught_up_since.is_none_or(|since| since.elapsed() < EXPECT_MAX)
-            }
-            _ => post.caught_up_since.is_none(),
-        };
-        let gives = |key: &LaneKey| self.posts.get(key).is_some_and(|post| !post.backlog.is_empty() || waits(post));
-        let missing =
-            replay.lanes().any(|(key, limit)| lacks(key, limit) && !gives(key) && self.posts.contains_key(key));
-        let gone = |key: &LaneKey| {
-            let of = |input: &Input| key.strip_prefix(input.name()).is_some_and(|rest| rest.starts_with('/'));
-            match self.inputs.iter().find(|input| of(input)) {
-                None => true,
-                // A file source knows all its files from the beginning.
-                Some(Input::Files(source)) => !source.lanes().any(|lane| lane_key(lane) == *key),
-                Some(Input::Stream(_)) => self.expecting_since.elapsed() >= EXPECT_MAX,
-            }
-        };
-        missing || replay.lanes().any(|(key, limit)| lacks(key, limit) && !self.posts.contains_key(key) && gone(key))
-    }
-
-    /// Begins a cut: all lanes are home, and what they stand at becomes durable together.
-    fn cut(&mut self) -> Result<()> {
-        while !self.unencoded.is_empty() {
-            // The cut's rows must be before it in the encoder's queue.
-            if !self.encode()? {
-                self.note_landed(Duration::from_millis(2))?;
-            }
-        }
-        let number = self.cut_number;
-        self.cut_number += 1;
-        let mut decisions = self.engine.take_decisions(&self.config.job, number, self.plan.fingerprint());
-        if std::mem::take(&mut self.repeated) {
-            // They are in the table already, under the cut that did not land.
-            decisions.retain(|d| !d.kind.is_binding());
-        }
-        let state = self.engine.snapshot()?;
-        let pending = std::mem::take(&mut self.pending);
-        self.outbox.add(pending.deliveries);
-        let mut pieces = state.pieces;
-        if let Some(piece) = self.outbox.piece()? {
-            pieces.push(piece);
-        }
-        if let Some(replay) = &self.replay {
-            pieces.push(recovery::replay_piece(replay)?);
-        }
-        let mut cut = Cut {
-            number,
-            decisions,
-            files: std::mem::take(&mut self.corrections),
-            limbo: self.landed.limbo.clone(),
-            rejects: pending.rejects,
-            coverage: pending.coverage,
-            findings: pending.findings,
-            frontier: state.frontier,
-            ends: pending.ends,
-            facts: pending.facts,
-            offsets: BTreeMap::new(),
-            lanes: BTreeMap::new(),
-            pieces,
-            accounting: self.accounting(),
-            fingerprint: self.plan.fingerprint().to_owned(),
-        };
-        cut.lanes.extend(self.parked.iter().map(|(key, parked)| (key.clone(), parked.clone())));
-        for (key, (next, bytes)) in state.lanes {
-            let Some(post) = self.posts.get(&key) else { continue };
-            match &self.inputs[post.input] {
-                Input::Files(_) if self.ledgered.get(&key) == Some(&next) => {}
-                Input::Files(source) => match recovery::ledger_row(source, &post.lane, next, number) {
-                    Some(row) => {
-                        cut.files.push(row);
-                        self.ledgered.insert(key.clone(), next);
-                    }
-                    None => drop(cut.offsets.insert(key.clone(), next)),
-                },
-                Input::Stream(_) => drop(cut.offsets.insert(key.clone(), next)),
-            }
-            let (lane, fingerprint) = (Arc::clone(&post.lane), self.plan.fingerprint().to_owned());
-            cut.lanes.insert(key, LaneCut { lane, next_offset: next, state: LaneBytes::Now(bytes), fingerprint });
-        }
-        self.summary.findings += cut.findings.len() as u64;
-        self.cut_vector = self.engine.vector();
-        self.writer.cut(cut)?;
-        self.cut_in_flight = Some(number);
-        self.last_cut = clock::now();
-        Ok(())
-    }
-
-    /// The row-accounting identity, over all lanes, at the vector of the cut.
-    fn accounting(&self) -> serde_json::Value {
-        let accounts = self.engine.accounts();
-        self.metrics.accounts_balance.set(i64::from(accounts.balance()));
-        if !accounts.balance() {
-            tracing::error!(?accounts, "records in are not used + coverage + rejected + held");
-        }
-        serde_json::to_value(accounts).unwrap_or_default()
-    }
-
-    /// Learns that a cut landed: offsets for lag tools, findings for sinks.
-    fn note_landed(&mut self, wait: Duration) -> Result<bool> {
-        let Some(number) = self.writer.landed(wait)? else {
-            return Ok(self.outbox.deliver());
-        };
-        self.cut_in_flight = None;
-        self.summary.cut = number;
-        for index in 0..self.inputs.len() {
-            let own = self.posts.iter().filter(|(_, post)| post.input == index);
-            let next = own.filter_map(|(key, p)| Some((Arc::clone(&p.lane), *self.cut_vector.get(key)?)));
-            let next: Vec<_> = next.collect();
-            self.inputs[index].source().landed(&next);
-        }
-        self.outbox.landed();
-        self.outbox.deliver();
-        self.metrics.outbox.set(i64::try_from(self.outbox.waiting()).unwrap_or(i64::MAX));
-        Ok(true)
-    }
-
-    fn release_leaving(&mut self) -> Result<()> {
-        for (index, lanes) in std::mem::take(&mut self.leaving) {
-            let snapshot = self.engine.snapshot()?;
-            for lane in &lanes {
-                let key = lane_key(lane);
-                if let Some((next, bytes)) = snapshot.lanes.get(&key) {
-                    let parked = LaneCut {
-                        lane: Arc::clone(lane),
-                        next_offset: *next,
-                        state: LaneBytes::Now(bytes.clone()),
-                        fingerprint: self.plan.fingerprint().to_owned(),
-                    };
-                    self.parked.insert(key.clone(), parked);
-                    self.parked_bytes.insert(key.clone(), bytes.clone());
-                }
-                self.engine.leave(&key);
-                self.posts.remove(&key);
-                tracing::info!(lane = %lane, "lane released");
-            }
-            self.inputs[index].source().release(&lanes)?;
-            self.missing[index] = self.inputs[index].source().missing_lanes().unwrap_or(0);
-            (self.expecting_since, self.gave_up_waiting) = (clock::now(), false);
-            self.note_assignment();
         }
         Ok(())
     }
@@ -987,13 +389,6 @@ impl<'p> Run<'p> {
         self.summary.behind_frontier = self.engine.accounts().behind_frontier;
         self.metrics.set_health(|h| h.ready = false);
         Ok(self.summary.clone())
-    }
-}
-
-fn split_for_replay(replay: Option<&Replay>, key: &str, chunk: Chunk) -> (Option<Chunk>, Option<Chunk>) {
-    match replay {
-        Some(replay) => crate::engine::split(chunk, replay.limit(key)),
-        None => (Some(chunk), None),
     }
 }
 

@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(fields.sources("time"), [Source::Raw("time".into())]);
         let (_, fields) = meaning(&logsource("", "kubernetes", "audit"), Names::Ours).unwrap();
         assert_eq!(fields.sources("message"), [source("message")]);
-        assert_eq!(fields.sources("hostPath").len(), 3);
+        assert_eq!(fields.sources("hostPath").len(), 6);
         assert_eq!(fields.same("verb"), Some(source("api_operation")));
         assert_eq!(fields.sources("args\\[0\\]"), [Source::Raw("args[0]".into())]);
     }

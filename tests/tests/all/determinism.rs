@@ -1,17 +1,21 @@
 //! Same input, same findings: batch size, interleaving of lanes and restarts do not change one byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use palisade::engine::{Engine, LaneOutput, Restore, lane_key};
-use palisade::events::{Chunk, EventBatch, Lane, col};
+use palisade::events::{Chunk, EventBatch, FindingKind, Lane, col};
 use palisade::{Config, Plan};
 use palisade_drill::{Attack, Drill, Settings, Stream};
 use proptest::prelude::*;
 
+/// The statistical detectors judge after ten panes, so that they do so for most of a run of forty.
 const SOURCES: &str = r#"
 [anomaly.event_rate]
 false_findings_per_day = 50.0
+history_panes_min = 10
+[anomaly.first_seen]
+learning_panes = 10
 [[source]]
 name = "k8s-audit"
 kind = "files"
@@ -37,6 +41,7 @@ cluster = "c"
 struct Made {
     events: BTreeMap<String, String>,
     findings: BTreeMap<String, String>,
+    kinds: BTreeSet<FindingKind>,
 }
 
 /// One drill, as lanes of records: three streams over two partitions each.
@@ -75,7 +80,7 @@ impl<'p> Run<'p> {
         for (lane, _) in lanes {
             engine.join(plan.lane(lane).unwrap());
         }
-        let made = Made { events: BTreeMap::new(), findings: BTreeMap::new() };
+        let made = Made { events: BTreeMap::new(), findings: BTreeMap::new(), kinds: BTreeSet::new() };
         Self { plan, engine, made, next: BTreeMap::new() }
     }
 
@@ -117,6 +122,7 @@ impl<'p> Run<'p> {
         let text = serde_json::to_string(finding).unwrap();
         let before = self.made.findings.insert(finding.finding_uid.clone(), text);
         assert!(before.is_none(), "a finding came twice: {finding:?}");
+        self.made.kinds.insert(finding.kind);
     }
 
     fn close(&mut self) {
@@ -175,11 +181,18 @@ fn assert_same(left: &Made, right: &Made) {
     assert_eq!(left.findings.len(), right.findings.len());
 }
 
+/// A run without findings of some kind would prove nothing of what makes them.
+fn assert_of_every_kind(made: &Made) {
+    let all = BTreeSet::from([FindingKind::Rule, FindingKind::Anomaly, FindingKind::Correlation]);
+    assert_eq!(made.kinds, all, "{} findings", made.findings.len());
+}
+
 #[test]
 fn batching_does_not_change_one_byte() {
     let (plan, lanes) = (plan(), lanes(1, 900));
     let whole = Run::new(&plan, &lanes).finish(&lanes);
     assert!(whole.findings.len() > 5, "{} findings prove little", whole.findings.len());
+    assert_of_every_kind(&whole);
     for size in [1, 7, 500] {
         let mut run = Run::new(&plan, &lanes);
         let longest = lanes.iter().map(|(_, records)| records.len()).max().unwrap();
@@ -204,6 +217,7 @@ proptest! {
     ) {
         let (plan, lanes) = (plan(), lanes(seed, 400));
         let whole = Run::new(&plan, &lanes).finish(&lanes);
+        assert_of_every_kind(&whole);
         let mut run = Run::new(&plan, &lanes);
         for (lane, count, then) in steps {
             let (lane, records) = &lanes[lane % lanes.len()];

@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod crate_edges;
+mod schema_page;
 mod determinism;

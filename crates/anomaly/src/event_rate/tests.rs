@@ -1,6 +1,11 @@
+//! Bursts, level shifts, silence and loss behave as stated, and the budget holds on benign streams.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
 use palisade_events::Entity;
-use palisade_events::finding::findings_batch;
-use palisade_events::time::SECOND;
+use palisade_events::finding::{Severity, findings_batch};
+use palisade_events::time::{SECOND, format_rfc3339};
 
 use super::*;
 use crate::testing::{Cut, Dice, Event, batch, pane, run};
@@ -31,6 +36,7 @@ fn stream(panes: i64, burst: u64) -> Vec<Event> {
                     workload,
                     account: if place % 2 == 0 { "prod/robot" } else { "" },
                     user: if place % 2 == 0 { "system:serviceaccount:prod:robot" } else { "ann" },
+                    command: format!("{workload} --serve {count}"),
                     ..Default::default()
                 });
             }
@@ -70,6 +76,21 @@ fn burst_is_found_and_explained() {
         found.finding_uid,
         palisade_events::id::finding_uid(UID, "workload:c/prod/web", &format_rfc3339(91 * 10 * SECOND))
     );
+    let excerpt: serde_json::Value = serde_json::from_str(&found.excerpt).unwrap();
+    assert_eq!(excerpt["event_uid"], found.evidence[0].event_uid.as_str());
+    assert_eq!(excerpt["workload_name"], "web");
+    assert!(excerpt["process_cmd_line"].as_str().unwrap().starts_with("web --serve"), "{excerpt}");
+    assert_eq!(
+        found.entities.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "workload:c/prod/web",
+            "service_account:c/prod/robot",
+            "user:c/system:serviceaccount:prod:robot",
+            "namespace:c/prod",
+            "cluster:c/c"
+        ]
+    );
+    assert!(found.references.iter().any(|paper| paper.contains("Gamerman")));
     // The robot's burst is told of as a service account's, not again as a user's.
     assert!(findings.iter().all(|f| f.entity.kind != EntityKind::User));
     assert!(findings.iter().any(|f| f.entity.kind == EntityKind::ServiceAccount));
@@ -217,6 +238,41 @@ fn lossy_panes_are_judged_and_not_learnt() {
 }
 
 #[test]
+fn lossy_panes_without_events_are_no_silence() {
+    let config = || EventRateConfig { sides: Sides::Both, ..workloads_only(5.0) };
+    let (mut told, mut untold) = (EventRate::new(config()), EventRate::new(config()));
+    for number in 0..200 {
+        for detector in [&mut told, &mut untold] {
+            assert!(feed(detector, number, PaneCoverage::Complete, &[("beat", 4), ("other", 5)]).is_empty());
+        }
+    }
+    for number in 200..220 {
+        assert!(told.close(pane(number), PaneCoverage::Lossy, &[]).unwrap().is_empty());
+    }
+    let ticks = |detector: &mut EventRate, name: &str| {
+        detector.store.get_mut(&Slot { series: 0, entity: entity(name) }).unwrap().tick
+    };
+    assert!(feed(&mut told, 220, PaneCoverage::Complete, &[("other", 5)]).is_empty());
+    assert_eq!((ticks(&mut told, "beat"), ticks(&mut told, "other")), (200, 201));
+    // Without the news of a loss, the same panes are zeros of everyone.
+    let findings = feed(&mut untold, 220, PaneCoverage::Complete, &[("other", 5)]);
+    assert_eq!(findings.iter().map(|f| f.title.as_str()).collect::<Vec<_>>(), ["Unusual silence"]);
+    assert_eq!(ticks(&mut untold, "other"), 221);
+}
+
+#[test]
+fn a_pane_that_cannot_be_read_counts_as_lossy() {
+    let mut detector = EventRate::new(workloads_only(5.0));
+    for number in 0..10 {
+        feed(&mut detector, number, PaneCoverage::Complete, &[("a", 3)]);
+    }
+    let strange = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    assert!(detector.close(pane(10), PaneCoverage::Complete, &[strange]).is_err());
+    feed(&mut detector, 11, PaneCoverage::Complete, &[("a", 3)]);
+    assert_eq!(detector.ticks.observed(), 11);
+}
+
+#[test]
 fn silence_of_one_entity_is_found_once_where_asked_for() {
     let config = EventRateConfig { sides: Sides::Both, ..workloads_only(5.0) };
     let mut detector = EventRate::new(config);
@@ -262,14 +318,16 @@ fn full_panes_keep_the_same_keys_in_any_order() {
             .map(|uid| Event { uid, time: uid as i64, workload: leak[(uid % 50) as usize], ..Default::default() })
             .collect();
         Dice(seed).shuffle(&mut rows);
-        let detector = EventRate::new(EventRateConfig { pane_entities_max: 10, ..workloads_only(1.0) });
+        let mut detector = EventRate::new(EventRateConfig { pane_entities_max: 10, ..workloads_only(1.0) });
         let mut fold = detector.lane();
         for rows in rows.chunks(9) {
             fold.fold(&batch(rows), &[(pane(0), (0..rows.len() as u32).collect())]).unwrap();
         }
         let partial = fold.take(pane(0)).unwrap().unwrap();
-        assert_eq!(partial.num_rows(), 10);
-        seen.push(partial);
+        assert_eq!(partial.num_rows(), 11, "one more than the bound, to tell that it was met");
+        detector.close(pane(0), PaneCoverage::Complete, std::slice::from_ref(&partial)).unwrap();
+        assert_eq!(detector.gauges(), [("entities", 10), ("entities_evicted", 0), ("panes_short", 1)]);
+        seen.push((partial, detector.snapshot().unwrap()));
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
 }
@@ -284,7 +342,7 @@ fn unchanged_shards_keep_their_bytes_and_damage_is_refused() {
     let changed = before.iter().zip(&after).filter(|(b, a)| b != a).count();
     assert_eq!(changed, 2, "the shared piece and one shard");
     for (place, (name, _)) in after.iter().enumerate() {
-        for damage in [Vec::new(), vec![9], vec![2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]] {
+        for damage in [Vec::new(), vec![9], vec![3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]] {
             let mut pieces = after.clone();
             pieces[place].1 = damage;
             assert!(detector.clone().restore(&pieces).is_err(), "{name}");
@@ -293,6 +351,10 @@ fn unchanged_shards_keep_their_bytes_and_damage_is_refused() {
         pieces.remove(place);
         assert!(detector.clone().restore(&pieces).is_err(), "{name}");
     }
+    let mut old = after.clone();
+    old[0].1[0] = 2;
+    let refusal = detector.clone().restore(&old).unwrap_err().to_string();
+    assert!(refusal.contains("has version 2, not 3"), "{refusal}");
     let EventRateConfig { mut entities, .. } = EventRateConfig::default();
     entities.reverse();
     let mut other = EventRate::new(EventRateConfig { entities, ..EventRateConfig::default() });

@@ -1,11 +1,13 @@
 //! A feature is one or more event columns whose values an entity shows, such as the executables of a workload.
 
+use std::borrow::Cow;
+
 use palisade_events::schema::{AnyColumn, COLUMNS, Kind};
 use palisade_events::{EntityKind, EventBatch};
 use serde::{Deserialize, Serialize};
 
-/// Columns that one feature may join. Keys of the inner loop have a place for each.
-pub(crate) const COLUMNS_MAX: usize = 4;
+/// Columns that one feature may join.
+const COLUMNS_MAX: usize = 4;
 
 /// Longest value, in bytes, that a partial carries whole.
 const VALUE_BYTES_MAX: usize = 512;
@@ -73,21 +75,23 @@ impl Feature {
     }
 
     /// The value of a row as text: bare for one column, `column=value` pairs for several.
-    pub(crate) fn value(&self, batch: &EventBatch, row: usize) -> String {
-        let cell = |column: AnyColumn| match column {
-            AnyColumn::Word(word) => batch.word(word).get(row),
-            AnyColumn::Text(text) => {
-                use palisade_events::arrow::array::Array;
-                let array = batch.text(text);
-                array.is_valid(row).then(|| array.value(row))
+    pub(crate) fn value<'b>(&self, batch: &'b EventBatch, row: usize) -> Cow<'b, str> {
+        let cell = |column: AnyColumn| -> Option<&'b str> {
+            match column {
+                AnyColumn::Word(word) => batch.word(word).get(row),
+                AnyColumn::Text(text) => {
+                    use palisade_events::arrow::array::Array;
+                    let array = batch.text(text);
+                    array.is_valid(row).then(|| array.value(row))
+                }
+                _ => None,
             }
-            _ => None,
         };
-        let text = match self.columns.as_slice() {
-            [column] => cell(*column).unwrap_or_default().to_owned(),
+        let text: Cow<'b, str> = match self.columns.as_slice() {
+            [column] => cell(*column).unwrap_or_default().into(),
             columns => {
                 let pairs = columns.iter().filter_map(|c| Some(format!("{}={}", COLUMNS[c.index()].name, cell(*c)?)));
-                pairs.collect::<Vec<_>>().join(" ")
+                pairs.collect::<Vec<_>>().join(" ").into()
             }
         };
         shortened(text)
@@ -95,13 +99,13 @@ impl Feature {
 }
 
 /// Cuts long text, keeping distinct texts distinct by a hash of the whole.
-fn shortened(text: String) -> String {
+fn shortened(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.len() <= VALUE_BYTES_MAX {
         return text;
     }
     let hash = crate::fixed_hash::FixedHash::of_text(&text).finish();
     let end = (0..=VALUE_BYTES_MAX - 20).rev().find(|&i| text.is_char_boundary(i)).unwrap_or_default();
-    format!("{}…{hash:016x}", &text[..end])
+    format!("{}…{hash:016x}", &text[..end]).into()
 }
 
 /// The features watched unless configured otherwise.

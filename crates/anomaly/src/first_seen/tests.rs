@@ -1,9 +1,11 @@
+//! New values of settled entities are found, young and lossy ones are not, within budget and bounds.
+
 use palisade_events::EntityKind;
 use palisade_events::finding::findings_batch;
 use palisade_events::time::SECOND;
 
 use super::*;
-use crate::testing::{Cut, Dice, Event, PANES, run};
+use crate::testing::{Cut, Dice, Event, PANES, batch, pane, run};
 
 fn config() -> FirstSeenConfig {
     FirstSeenConfig {
@@ -60,6 +62,10 @@ fn a_new_executable_of_a_settled_workload_is_found() {
     assert_eq!((found.observed.as_str(), found.entity.name.as_str(), found.count), ("`/tmp/miner`", "web", 1));
     assert_eq!((found.evidence.len(), found.detected_at), (1, 101 * 10 * SECOND));
     assert!(found.p_value.unwrap() < 0.05 && found.explanation.contains("Good–Turing"));
+    assert!(found.excerpt.contains("\"process_file_path\":\"/tmp/miner\""), "{}", found.excerpt);
+    let entities: Vec<String> = found.entities.iter().map(ToString::to_string).collect();
+    assert_eq!(entities, ["workload:c/prod/web", "user:c/ann", "namespace:c/prod", "cluster:c/c"]);
+    assert!(found.references[0].contains("Biometrika"));
 }
 
 #[test]
@@ -109,6 +115,59 @@ fn lossy_panes_tell_and_do_not_learn() {
 }
 
 #[test]
+fn lossy_panes_without_events_make_nobody_older() {
+    let mut news = Vec::new();
+    at(&mut news, 65, "web", "/tmp/miner");
+    for (told, found) in [(true, 0), (false, 1)] {
+        let (_, mut detector) = run(|| FirstSeen::new(config()), &habit(40), complete, WHOLE);
+        for number in (40..65).filter(|_| told) {
+            assert!(detector.close(pane(number), PaneCoverage::Lossy, &[]).unwrap().is_empty());
+        }
+        let mut fold = detector.lane();
+        fold.fold(&batch(&news), &[(pane(65), vec![0])]).unwrap();
+        let partial = fold.take(pane(65)).unwrap().unwrap();
+        let findings = detector.close(pane(65), PaneCoverage::Complete, &[partial]).unwrap();
+        assert_eq!(findings.len(), found, "an age of 40 panes, or of 65 if the lost ones were silent");
+    }
+}
+
+#[test]
+fn folds_count_what_rows_say() {
+    let mut dice = Dice(11);
+    let mut one = |of: [&'static str; 3]| of[dice.below(3) as usize];
+    let events: Vec<Event> = (0..500)
+        .map(|uid| Event {
+            uid,
+            time: uid as i64,
+            workload: one(["", "web", "db"]),
+            command: one(["", "a", "b"]).into(),
+            verb: one(["", "get", "list"]),
+            resource: one(["", "pods", "nodes"]),
+            ..Default::default()
+        })
+        .collect();
+    let columns = ["process_cmd_line", "http_request_url_path", "api_operation", "resource_type"];
+    let feature = Feature::new(EntityKind::Workload, columns).unwrap();
+    let whole = batch(&events);
+    let mut expected = BTreeMap::new();
+    for (row, event) in events.iter().enumerate().filter(|(_, e)| !e.workload.is_empty() && !e.command.is_empty()) {
+        *expected.entry((event.workload.to_owned(), feature.value(&whole, row).into_owned())).or_insert(0u64) += 1;
+    }
+    let detector = FirstSeen::new(FirstSeenConfig { features: vec![feature], ..Default::default() });
+    for size in [1, 7, 500] {
+        let mut fold = detector.lane();
+        for events in events.chunks(size) {
+            fold.fold(&batch(events), &[(pane(0), (0..events.len() as u32).collect())]).unwrap();
+        }
+        let partials = [fold.take(pane(0)).unwrap().unwrap()];
+        let (tallies, _) = tally::merge(&partials, 1_000).unwrap();
+        let counted: BTreeMap<(String, String), u64> =
+            tallies.into_iter().map(|(key, tally)| ((key.entity.name, key.value), tally.count)).collect();
+        assert_eq!(counted, expected, "{size}");
+    }
+}
+
+#[test]
 fn benign_novelty_stays_within_the_budget() {
     // Forty workloads, each with a new value every few hundred panes: some 900 novelties a day.
     let (mut dice, budget, days) = (Dice(17), 6.0, 2i64);
@@ -138,6 +197,7 @@ fn benign_novelty_stays_within_the_budget() {
     assert!(novelties > 1_000, "{novelties}");
     assert!(told as f64 <= budget * days as f64, "{told} told of {novelties}");
     assert!(detector.beyond_budget() > 500);
+    assert!(detector.gauges().contains(&("findings_beyond_budget", detector.beyond_budget())));
 }
 
 #[test]

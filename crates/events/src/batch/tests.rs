@@ -1,3 +1,5 @@
+//! Entities of a batch, and batches of foreign columns.
+
 use super::*;
 use crate::build::EventBuilder;
 use crate::fields::{FieldPlan, FieldRef};

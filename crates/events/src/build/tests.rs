@@ -1,3 +1,5 @@
+//! Rows come out as they were put in, whatever was left out or taken back.
+
 use arrow::array::Array;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Paths of raw fields, and what is told apart under them.
+
 use super::*;
 
 fn plan() -> FieldPlan {

@@ -1,3 +1,5 @@
+//! Golden vectors of every id scheme: ids in lakes must never change.
+
 use super::*;
 
 /// Ids are stored for years: these vectors may only change together with the version in the scheme.

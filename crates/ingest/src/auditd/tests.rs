@@ -1,3 +1,5 @@
+//! When records make an event, what it says, and what is told of records that are missing.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::decode::{Counts, Settings};
+use crate::decode::{Counts, Limits, Settings};
 
 mod golden;
 
@@ -283,7 +285,7 @@ fn missing_serials_and_what_the_kernel_says_of_loss_are_facts() {
 
 #[test]
 fn what_cannot_be_read_is_rejected_and_nothing_else_is_lost() {
-    let long = vec![b'x'; (2 << 20) + 1];
+    let long = vec![b'x'; Limits::default().record_bytes_max + 1];
     let lines: Vec<&[u8]> = vec![
         b"{}",
         b"type=CWD msg=audit(x): a=b",

@@ -1,3 +1,5 @@
+//! Which fields of an alert fill which columns, and what Falco says about itself.
+
 use std::sync::Arc;
 
 use palisade_events::clock::Tolerance;

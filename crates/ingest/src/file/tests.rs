@@ -1,3 +1,5 @@
+//! Files that grow, rotate, are packed or break off, read once and resumed at any record.
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -59,7 +61,7 @@ fn drain(source: &mut FileSource, start: impl Fn(&Lane) -> Option<i64>) -> Heard
             Signal::Joined(joined) => {
                 for lane in joined {
                     heard.joined.push(base(&lane.origin));
-                    source.start(&[(Arc::clone(&lane), start(&lane))]).unwrap();
+                    source.start(&[(Arc::clone(&lane), start(&lane).map(Resume::at))]).unwrap();
                     let known = source.lanes[source.find(&lane).unwrap()].file.known.as_ref();
                     let next = start(&lane).or(known.map(|k| k.records)).unwrap_or(0);
                     lanes.push((lane, next));

@@ -1,3 +1,5 @@
+//! Which parts of an audit event fill which columns, and what is no audit event.
+
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};

@@ -1,3 +1,5 @@
+//! JSON and CSV read by mappings, and the mistakes that a mapping can have.
+
 use palisade_events::clock::Tolerance;
 use palisade_events::{EventBatch, FieldPlan, FieldValue, Lane};
 use serde_json::json;

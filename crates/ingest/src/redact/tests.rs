@@ -1,3 +1,5 @@
+//! Secrets of every kind leave their marker and nothing of themselves.
+
 use super::*;
 
 fn text(input: &str) -> String {

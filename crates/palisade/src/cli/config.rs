@@ -16,7 +16,7 @@ pub(crate) struct ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write palisade.toml, a Kubernetes audit policy and shipper examples. Overwrites nothing.
+    /// Write palisade.toml, a Kubernetes audit policy, rules for auditd and shipper examples. Overwrites nothing.
     Init {
         /// Folder to write to.
         #[arg(default_value = ".")]
@@ -34,6 +34,7 @@ enum Action {
 const FILES: &[(&str, &str)] = &[
     ("palisade.toml", palisade::config::TEMPLATE),
     ("audit-policy.yaml", include_str!("../../../../docs/audit-policy.yaml")),
+    ("audit.rules", include_str!("../../../../docs/audit.rules")),
     ("shippers/README.md", include_str!("../../../../docs/shippers/README.md")),
     ("shippers/fluent-bit.yaml", include_str!("../../../../docs/shippers/fluent-bit.yaml")),
     ("shippers/vector.yaml", include_str!("../../../../docs/shippers/vector.yaml")),

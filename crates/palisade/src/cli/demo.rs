@@ -4,7 +4,7 @@
 //! runs far ahead of what the pipeline has read.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use palisade::config::{LakeConfig, SourceConfig, SourceKind};
 use palisade::events::time::format_rfc3339;
 use palisade::metrics::Metrics;
 use palisade::run::{RunOptions, Until};
-use palisade::{Config, Error, Plan, Result, Severity};
+use palisade::{Config, Error, Ownership, Plan, Result, Severity};
 use palisade_drill::{Attack, Drill, Settings, Stream};
 use rdkafka::config::ClientConfig;
 use rdkafka::mocking::MockCluster;
@@ -32,7 +33,7 @@ const PARTITIONS: i32 = 3;
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Where to keep the lake; a new temporary folder if absent.
+    /// Folder to keep the lake in, which must be empty or new; a new temporary folder if absent.
     #[arg(long)]
     lake: Option<PathBuf>,
     /// Seed of the simulated cluster.
@@ -50,8 +51,12 @@ impl Demo {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         let lake = match self.lake {
             Some(lake) => lake,
-            None => std::env::temp_dir().join(format!("palisade-demo-{}", std::process::id())),
+            None => {
+                let folder = tempfile::Builder::new().prefix("palisade-demo-").tempdir();
+                folder.map_err(Error::io("making a temporary lake"))?.keep()
+            }
         };
+        must_be_empty(&lake)?;
         let broker = MockCluster::new(1).map_err(|e| Error::State(format!("embedded broker: {e}")))?;
         for stream in Stream::ALL {
             broker
@@ -92,6 +97,7 @@ impl Demo {
         let summary = outcome?;
         let Ok(seen) = seen.lock() else { return Ok(ExitCode::FAILURE) };
         if json {
+            super::summarise(&summary);
             return Ok(ExitCode::SUCCESS);
         }
         let techniques: Vec<String> = seen.techniques.keys().cloned().collect();
@@ -123,23 +129,49 @@ impl Demo {
     }
 }
 
-fn configure(brokers: &str, lake: &str) -> Result<Config> {
-    let quoted = |text: &str| toml::Value::from(text).to_string();
-    let mut text = format!(
-        "job = \"demo\"\n[lake]\nurl = {}\nfsync = false\ncommit_interval_secs = 1.0\n[pipeline]\nidle_secs = 3.0\n",
-        quoted(lake)
-    );
-    for (stream, format) in [(Stream::K8sAudit, "k8s_audit"), (Stream::Falco, "falco"), (Stream::Auditd, "auditd")] {
-        text.push_str(&format!(
-            "[[source]]\nname = \"{0}\"\nkind = \"kafka\"\nformat = \"{format}\"\ncluster = \"demo\"\nbrokers = {1}\n\
-             topics = [\"{0}\"]\ngroup = \"demo-{0}\"\n",
-            stream.topic(),
-            quoted(brokers)
-        ));
+/// The embedded broker begins anew each time: what an earlier demo has stored as read lies beyond its records' end.
+fn must_be_empty(lake: &Path) -> Result<()> {
+    let taken = match std::fs::read_dir(lake) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => lake.exists(),
+    };
+    if taken {
+        return Err(Error::Usage(format!(
+            "{} is not empty: the demo's broker begins anew each time, so that a demo needs a lake of its own. Name \
+             another folder, or leave --lake out",
+            lake.display()
+        )));
     }
-    text.push_str("[[owner]]\nnamespace = \"payments\"\nowner = \"team-payments\"\n");
-    text.push_str("[[owner]]\nnamespace = \"shop\"\nowner = \"team-shop\"\n");
-    Ok(Config::parse("demo", &text, &std::collections::BTreeMap::new())?)
+    Ok(())
+}
+
+fn configure(brokers: &str, lake: &str) -> Result<Config> {
+    let source = |stream: Stream, format: &str| SourceConfig {
+        cluster: "demo".into(),
+        brokers: Some(brokers.to_owned()),
+        topics: vec![stream.topic().to_owned()],
+        group: Some(format!("demo-{}", stream.topic())),
+        ..SourceConfig::new(stream.topic(), SourceKind::Kafka, format)
+    };
+    let owner = |namespace: &str, owner: &str| Ownership {
+        owner: owner.to_owned(),
+        namespace: Some(namespace.to_owned()),
+        ..Ownership::default()
+    };
+    let mut config = Config {
+        job: "demo".into(),
+        lake: LakeConfig { url: lake.to_owned(), fsync: false, commit_interval_secs: 1.0, ..LakeConfig::default() },
+        sources: vec![
+            source(Stream::K8sAudit, "k8s_audit"),
+            source(Stream::Falco, "falco"),
+            source(Stream::Auditd, "auditd"),
+        ],
+        owners: vec![owner("payments", "team-payments"), owner("shop", "team-shop")],
+        ..Config::default()
+    };
+    config.pipeline.idle_secs = 3.0;
+    config.check()?;
+    Ok(config)
 }
 
 fn introduce(settings: &Settings, rules: usize) {

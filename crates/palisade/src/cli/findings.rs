@@ -34,12 +34,12 @@ enum Action {
     },
     /// Everything about one finding, or about the newest of a group.
     Show {
-        /// Finding or group id, or the beginning of one.
+        /// Finding or group id, or the beginning of just one.
         id: String,
     },
     /// Record a decision about a finding or a whole group. Earlier decisions are kept.
     Close {
-        /// Finding or group id.
+        /// Finding or group id, or the beginning of just one.
         id: String,
         /// What it was.
         #[arg(long, value_enum, default_value_t = Verdict::Resolved)]
@@ -105,15 +105,12 @@ fn list(url: &str, level: Level, all: bool, limit: usize, json: bool) -> Result<
 }
 
 fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
-    let id = checked(id)?;
-    let query = format!(
-        "SELECT * FROM findings WHERE finding_uid LIKE '{id}%' OR group_uid LIKE '{id}%' \
-         ORDER BY time DESC, finding_uid LIMIT 1"
-    );
+    let (column, uid) = match meant(url, id)? {
+        Meant::Finding(uid) => ("finding_uid", uid),
+        Meant::Group(uid) => ("group_uid", uid),
+    };
+    let query = format!("SELECT * FROM findings WHERE {column} = '{uid}' ORDER BY time DESC, finding_uid LIMIT 1");
     let text = ask(url, &query, Layout::Ndjson)?;
-    if text.trim().is_empty() {
-        return Err(Error::Usage(format!("no finding or group begins with {id}")));
-    }
     if json {
         say(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -136,27 +133,19 @@ fn show(url: &str, id: &str, json: bool) -> Result<ExitCode> {
     let decided = format!(
         "SELECT d.at, d.status, d.\"by\", d.reason FROM dispositions d JOIN findings f \
          ON d.finding_uid = f.finding_uid OR d.group_uid = f.group_uid \
-         WHERE f.finding_uid LIKE '{id}%' OR f.group_uid LIKE '{id}%' GROUP BY 1, 2, 3, 4 ORDER BY 1"
+         WHERE f.{column} = '{uid}' GROUP BY 1, 2, 3, 4 ORDER BY 1"
     );
     say(&format!("\ndecisions\n{}\n", ask(url, &decided, Layout::Table)?.trim_end()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: String, json: bool) -> Result<ExitCode> {
-    let id = checked(id)?;
     if reason.trim().is_empty() {
         return Err(Error::Usage("--reason is empty: whoever reads the decision later wants to know why".into()));
     }
-    let find = |column: &str| -> Result<Vec<String>> {
-        let query = format!("SELECT DISTINCT {column} FROM findings WHERE {column} LIKE '{id}%' LIMIT 2");
-        Ok(ask(url, &query, Layout::Csv)?.lines().skip(1).map(str::to_owned).collect())
-    };
-    let (findings, groups) = (find("finding_uid")?, find("group_uid")?);
-    let (finding_uid, group_uid) = match (findings.as_slice(), groups.as_slice()) {
-        ([one], []) => (Some(one.clone()), None),
-        ([], [one]) => (None, Some(one.clone())),
-        ([], []) => return Err(Error::Usage(format!("no finding or group begins with {id}"))),
-        _ => return Err(Error::Usage(format!("{id} is the beginning of several ids: give more of it"))),
+    let (finding_uid, group_uid) = match meant(url, id)? {
+        Meant::Finding(uid) => (Some(uid), None),
+        Meant::Group(uid) => (None, Some(uid)),
     };
     let what = finding_uid.clone().or_else(|| group_uid.clone()).unwrap_or_default();
     let at = i64::try_from(now_us()).unwrap_or(i64::MAX);
@@ -172,6 +161,33 @@ fn close(url: &str, id: &str, status: DispositionStatus, reason: String, by: Str
         say(&format!("{what} is {}\n", status.name()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an id, or the beginning of one, stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Meant {
+    Finding(String),
+    Group(String),
+}
+
+fn meant(url: &str, id: &str) -> Result<Meant> {
+    let id = checked(id)?;
+    let find = |column: &str| -> Result<Vec<String>> {
+        let query = format!("SELECT DISTINCT {column} FROM findings WHERE {column} LIKE '{id}%' LIMIT 2");
+        Ok(ask(url, &query, Layout::Csv)?.lines().skip(1).map(str::to_owned).collect())
+    };
+    the_one(id, &find("finding_uid")?, &find("group_uid")?)
+}
+
+/// The only finding or the only group that begins so. A decision about another one than was meant would hide it, and a
+/// look at another one would mislead.
+fn the_one(id: &str, findings: &[String], groups: &[String]) -> Result<Meant> {
+    match (findings, groups) {
+        ([one], []) => Ok(Meant::Finding(one.clone())),
+        ([], [one]) => Ok(Meant::Group(one.clone())),
+        ([], []) => Err(Error::Usage(format!("no finding or group begins with {id}"))),
+        _ => Err(Error::Usage(format!("{id} is the beginning of several ids: give more of it"))),
+    }
 }
 
 fn ask(url: &str, query: &str, layout: Layout) -> Result<String> {
@@ -193,4 +209,22 @@ fn checked(id: &str) -> Result<&str> {
 #[allow(clippy::disallowed_methods)] // an analyst decides at a time on the wall clock
 fn now_us() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_stands_for_one_id_or_none() {
+        let ids = |all: &[&str]| all.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let the_one = |findings: &[&str], groups: &[&str]| the_one("abcd", &ids(findings), &ids(groups)).ok();
+        assert_eq!(the_one(&["abcd1"], &[]), Some(Meant::Finding("abcd1".into())));
+        assert_eq!(the_one(&[], &["abcd2"]), Some(Meant::Group("abcd2".into())));
+        let unclear: [(&[&str], &[&str]); 4] =
+            [(&["abcd1", "abcd2"], &[]), (&[], &["abcd1", "abcd2"]), (&["abcd1"], &["abcd2"]), (&[], &[])];
+        for (findings, groups) in unclear {
+            assert_eq!(the_one(findings, groups), None, "{findings:?} {groups:?}");
+        }
+    }
 }

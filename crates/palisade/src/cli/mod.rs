@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use palisade::{Result, Severity};
+use palisade::run::Summary;
+use palisade::{Error, Result, Severity};
 use tracing_subscriber::EnvFilter;
 
 mod config;
@@ -20,16 +21,28 @@ mod show;
 mod sql;
 pub(crate) mod term;
 
+/// What `--help` ends with.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done
+  1    failed, or a check found something wrong
+  2    wrong usage or configuration
+  3    scan: a finding reached the level of --fail-on
+  130  scan: interrupted; any command: interrupted twice
+
+Logs go to standard error. PALISADE_LOG or RUST_LOG, such as palisade=debug,warn, says which in place of -v.";
+
 /// Security telemetry analytics: container and audit events in, findings and history out.
 #[derive(Debug, Parser)]
 #[command(name = "palisade", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Print NDJSON instead of text for people.
     #[arg(long, global = true)]
     json: bool,
-    /// Log more: -v decisions and lanes, -vv every commit.
+    /// Log more: -v decisions and lanes (as `run` does anyway), -vv every commit.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -88,27 +101,57 @@ impl Level {
     }
 }
 
+/// Exit code of wrong usage, as clap has it, and of configurations that cannot be used.
+const WRONG: u8 = 2;
 /// Exit code when findings reach the level of `--fail-on`.
 const FOUND: u8 = 3;
 /// Exit code when a signal ended a scan early, as shells count it.
 const INTERRUPTED: u8 = 130;
 
-/// Sends logs to standard error: text on a terminal, JSON with `--json`. `RUST_LOG` overrides the level.
+/// The exit code of an error: a mistake of whoever called is told from a failure, which trying again may mend.
+pub(crate) fn code_of(error: &Error) -> ExitCode {
+    match error {
+        Error::Usage(_) | Error::Config(_) | Error::Rules(_) | Error::Correlate(_) => ExitCode::from(WRONG),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Sends logs to standard error: text, or JSON with `--json`. What runs unattended says what it does and when.
 pub(crate) fn start_logs(arguments: &Arguments) {
-    let level = match arguments.verbose {
+    let unattended = matches!(arguments.command, Command::Run(_));
+    let level = match arguments.verbose.max(u8::from(unattended)) {
         0 => "warn",
         1 => "palisade=info,warn",
         _ => "palisade=trace,palisade_lake=debug,palisade_ingest=debug,info",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("PALISADE_LOG")
+        .or_else(|_| EnvFilter::try_from_default_env())
+        .unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if arguments.json {
-        builder.json().try_init()
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).without_time().try_init()
+    let colours = std::io::stderr().is_terminal();
+    let started = match (arguments.json, unattended) {
+        (true, _) => builder.json().try_init(),
+        // The format's own time is RFC 3339, in UTC.
+        (false, true) => builder.with_ansi(colours).try_init(),
+        (false, false) => builder.with_ansi(colours).without_time().try_init(),
     };
     // Logs that cannot be started must not keep the program from working.
     drop(started);
+}
+
+/// Says on standard error, as one line of JSON, what a run came to: what was lost must not be seen by people only.
+fn summarise(summary: &Summary) {
+    let line = serde_json::json!({ "summary": {
+        "records": summary.records,
+        "events": summary.events,
+        "rejected": summary.rejected,
+        "reject_reasons": summary.reject_reasons,
+        "findings": summary.findings,
+        "behind_frontier": summary.behind_frontier,
+        "resumed": summary.resumed,
+        "faults": summary.faults,
+    } });
+    eprintln!("{line}");
 }
 
 /// Carries a command out.
@@ -150,7 +193,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(listen)
-        .map_err(palisade::Error::io("starting the signal thread"))?;
+        .map_err(Error::io("starting the signal thread"))?;
     Ok(stop)
 }
 
@@ -176,10 +219,8 @@ async fn wait_for_signal() {
 
 /// Runs something asynchronous to its end.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(palisade::Error::io("starting a runtime"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::io("starting a runtime"))?;
     Ok(runtime.block_on(future))
 }
 
@@ -187,8 +228,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
 fn must_exist(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
         if path.as_os_str() != "-" && !path.exists() {
-            let why = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(palisade::Error::Io { what: format!("opening {}", path.display()), why });
+            return Err(Error::Usage(format!("{} does not exist", path.display())));
         }
     }
     Ok(())

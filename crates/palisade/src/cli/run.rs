@@ -12,7 +12,7 @@ use palisade::{Config, Plan, Result};
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Configuration file.
+    /// Configuration file. With --json and no sink in it, findings go to standard output.
     #[arg(long, short, env = "PALISADE_CONFIG", default_value = "palisade.toml")]
     config: PathBuf,
     /// End when everything that is there has been read, instead of waiting for more.
@@ -36,13 +36,17 @@ impl Run {
             tracing::info!(address = server.address(), "metrics and health");
         }
         let mut sinks = palisade::sink::sinks(&config.sinks)?;
-        let prints = config.sinks.iter().any(|s| matches!(s.kind, palisade::config::SinkKind::Stdout));
-        if json && !prints {
+        // Who configured a sink has said where findings go; --json is then about logs.
+        if json && sinks.is_empty() {
             sinks.push(Box::new(palisade::sink::Lines::new("stdout", std::io::stdout())));
         }
         let until = if self.until_caught_up { Until::CaughtUp } else { Until::Stopped };
         let options = RunOptions { stop: super::stop_on_signals()?, until, metrics, sinks };
         let summary = palisade::run::run(&config, &plan, options)?;
+        if json {
+            super::summarise(&summary);
+            return Ok(ExitCode::SUCCESS);
+        }
         eprintln!(
             "{} records read, {} events, {} rejected, {} findings; last cut {} in {}",
             summary.records, summary.events, summary.rejected, summary.findings, summary.cut, config.lake.url

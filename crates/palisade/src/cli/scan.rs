@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use palisade::config::{SourceConfig, SourceKind};
 use palisade::metrics::Metrics;
 use palisade::run::{RunOptions, Until};
 use palisade::{Config, Error, Plan, Result};
@@ -26,7 +27,7 @@ pub(crate) struct Scan {
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Format of the records: k8s_audit, falco or auditd. Told from the first lines if absent.
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = known_format)]
     format: Option<String>,
     /// Mapping file for other JSON or CSV.
     #[arg(long, short, conflicts_with = "format")]
@@ -43,7 +44,7 @@ pub(crate) struct Scan {
     /// Leave the starter pack out.
     #[arg(long)]
     no_starter: bool,
-    /// Show findings from this level on. Low if absent; all of them with --json.
+    /// Show findings from this level on. Low if absent; all of them with --json, which also sums up on standard error.
     #[arg(long, value_enum)]
     level: Option<Level>,
     /// Exit with code 3 when a finding reaches this level.
@@ -57,6 +58,11 @@ pub(crate) struct Scan {
 impl Scan {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         super::must_exist(&self.paths)?;
+        super::must_exist(self.mapping.as_slice())?;
+        super::must_exist(&self.rules)?;
+        if let Some(lake) = &self.lake {
+            palisade::lake::check_url(lake).map_err(|e| Error::Usage(e.to_string()))?;
+        }
         let scratch = match &self.lake {
             Some(_) => None,
             None => Some(tempfile::tempdir().map_err(Error::io("making a temporary lake"))?),
@@ -84,7 +90,9 @@ impl Scan {
         }
         let summary = outcome?;
         let Ok(seen) = seen.lock() else { return Ok(ExitCode::FAILURE) };
-        if !json {
+        if json {
+            super::summarise(&summary);
+        } else {
             let kept = self.lake.as_ref().map_or_else(String::new, |lake| format!(", kept in {lake}"));
             anstream::println!(
                 "{} records: {} events, {} rejected; {} findings in {} groups{kept}",
@@ -128,37 +136,31 @@ impl Scan {
     }
 
     fn configure(&self, lake: &str) -> Result<Config> {
-        let mut text = match &self.config {
-            Some(path) => std::fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?,
-            None => String::new(),
-        };
         let by_format = self.by_format()?;
-        for (format, paths) in &by_format {
-            let quoted = |text: &str| toml::Value::from(text).to_string();
-            let list: Vec<String> = paths.iter().map(|p| quoted(&p.display().to_string())).collect();
-            text.push_str(&format!(
-                "\n[[source]]\nkind = \"files\"\nname = {}\nformat = {}\ncluster = {}\npaths = [{}]\n",
-                quoted(&format!("scan-{format}")),
-                quoted(format),
-                quoted(&self.cluster),
-                list.join(", ")
-            ));
-            if let Some(mapping) = &self.mapping {
-                text.push_str(&format!("mapping = {}\n", quoted(&mapping.display().to_string())));
-            }
+        let change = |config: &mut Config| {
+            // Never the job of a configuration that is deployed somewhere: a scan would take its lake over.
+            config.job = JOB.to_owned();
+            config.lake.url = lake.to_owned();
+            config.lake.fsync &= self.lake.is_some();
+            // What is scanned is what was named here, whatever the file's own sources and sinks are.
+            config.sources = by_format.into_iter().map(|(format, paths)| self.source(format, paths)).collect();
+            config.sinks.clear();
+            config.rules.paths.extend(self.rules.iter().cloned());
+            config.rules.starter &= !self.no_starter;
+        };
+        Ok(match &self.config {
+            Some(path) => Config::load_with(path, change)?,
+            None => Config::parse_with("arguments", "", &std::env::vars().collect::<BTreeMap<_, _>>(), change)?,
+        })
+    }
+
+    fn source(&self, format: String, paths: Vec<PathBuf>) -> SourceConfig {
+        SourceConfig {
+            cluster: self.cluster.clone(),
+            mapping: self.mapping.clone(),
+            paths,
+            ..SourceConfig::new(format!("scan-{format}"), SourceKind::Files, format)
         }
-        let place = self.config.as_ref().map_or_else(|| "scan".to_owned(), |path| path.display().to_string());
-        let mut config = Config::parse(&place, &text, &std::env::vars().collect::<BTreeMap<_, _>>())?;
-        // Never the job of a configuration that is deployed somewhere: a scan would take its lake over.
-        config.job = JOB.to_owned();
-        config.lake.url = lake.to_owned();
-        config.lake.fsync &= self.lake.is_some();
-        // What is scanned is what was named here, whatever the file's own sources and sinks are.
-        config.sources.drain(..config.sources.len() - by_format.len());
-        config.sinks.clear();
-        config.rules.paths.extend(self.rules.iter().cloned());
-        config.rules.starter &= !self.no_starter;
-        Ok(config)
     }
 
     /// Files by format: as told, or by a look at each file's first lines.
@@ -194,6 +196,13 @@ impl Scan {
             return Err(Error::Usage("no file with a known format: say the --format or --mapping".into()));
         }
         Ok(by_format)
+    }
+}
+
+fn known_format(name: &str) -> Result<String, String> {
+    match palisade::ingest::Format::named(name) {
+        Some(format) => Ok(format.name().to_owned()),
+        None => Err("there are k8s_audit, falco and auditd; others go by --mapping".into()),
     }
 }
 

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, lines};
+use super::origin::Origin;
+use super::{Config, ConfigError};
 
 /// Variables that override keys begin with this; `__` stands for the dot.
 const PREFIX: &str = "PALISADE__";
 
 /// The configuration with overrides applied; `None` if the environment has none.
 pub(super) fn overlay(text: &str, variables: &BTreeMap<String, String>) -> Result<Option<Config>, ConfigError> {
-    let overrides: Vec<(&String, &String)> = variables.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
-    if overrides.is_empty() {
+    if overrides(variables).next().is_none() {
         return Ok(None);
     }
     let fail = |name: &str, key: String, why: String| ConfigError { place: name.to_owned(), line: None, key, why };
     let mut root =
         Value::Table(text.parse::<Table>().map_err(|e| fail("configuration", String::new(), e.to_string()))?);
-    for (name, value) in overrides {
-        let path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
+    for (name, value) in overrides(variables) {
+        let path = path_of(name);
         set(&mut root, &path, literal(value)).map_err(|why| fail(name, path.join("."), why))?;
         // Each one is tried by itself, so that an error names the variable that caused it.
         Config::deserialize(root.clone()).map_err(|e| fail(name, path.join("."), e.to_string().trim().to_owned()))?;
@@ -28,27 +28,40 @@ pub(super) fn overlay(text: &str, variables: &BTreeMap<String, String>) -> Resul
     Config::deserialize(root).map(Some).map_err(|e| fail("environment", String::new(), e.to_string()))
 }
 
-/// Replaces `${env:NAME}` in source and sink properties.
-pub(super) fn fill_properties(
+/// Dotted keys that the environment sets, and the variables that do, in the order in which they are applied.
+pub(super) fn overridden(variables: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    overrides(variables).map(|(name, _)| (path_of(name).join("."), name.clone())).collect()
+}
+
+/// Replaces `${env:NAME}` in properties of sources and sinks, and in what the lake's store is told.
+pub(super) fn fill(
     config: &mut Config,
     variables: &BTreeMap<String, String>,
-    place: &str,
-    text: &str,
+    origin: &Origin<'_>,
 ) -> Result<(), ConfigError> {
-    let of_sources = config.sources.iter_mut().enumerate().map(|(i, s)| (format!("source[{i}]"), &mut s.properties));
-    let of_sinks = config.sinks.iter_mut().enumerate().map(|(i, s)| (format!("sink[{i}]"), &mut s.properties));
-    for (owner, properties) in of_sources.chain(of_sinks) {
-        for (key, value) in properties {
+    let of_sources = config.sources.iter_mut().map(|source| &mut source.properties).enumerate();
+    let of_sources = of_sources.map(|(index, properties)| (format!("source[{index}].properties"), properties));
+    let of_sinks = config.sinks.iter_mut().map(|sink| &mut sink.properties).enumerate();
+    let of_sinks = of_sinks.map(|(index, properties)| (format!("sink[{index}].properties"), properties));
+    let of_lake = std::iter::once(("lake.storage".to_owned(), &mut config.lake.storage));
+    for (table, values) in of_sources.chain(of_sinks).chain(of_lake) {
+        for (key, value) in values {
             let Some(name) = value.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}')) else { continue };
             *value = variables.get(name).cloned().ok_or_else(|| {
-                let key = format!("{owner}.properties.{key}");
-                let line = lines::line_of_key(text, &key);
-                let why = format!("the environment variable {name} is not set");
-                ConfigError { place: place.into(), line, key, why }
+                origin.error(format!("{table}.{key}"), format!("the environment variable {name} is not set"))
             })?;
         }
     }
     Ok(())
+}
+
+fn overrides(variables: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    variables.iter().filter(|(name, _)| name.starts_with(PREFIX))
+}
+
+/// The steps of the key that a variable sets.
+fn path_of(variable: &str) -> Vec<String> {
+    variable[PREFIX.len()..].split("__").map(str::to_lowercase).collect()
 }
 
 fn set(at: &mut Value, path: &[String], value: Value) -> Result<(), String> {

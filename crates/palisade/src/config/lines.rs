@@ -46,8 +46,12 @@ pub(super) fn key_in_line(text: &str, line: usize) -> Option<String> {
     keys(text).find(|(number, _)| *number == line).map(|(_, key)| key)
 }
 
+/// The line of a key.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    keys(text).find(|(_, found)| found == key).map(|(line, _)| line)
+}
+
 /// The line of a key; of the table that should have it where it is missing.
 pub(super) fn line_of_key(text: &str, key: &str) -> Option<usize> {
-    let exact = keys(text).find(|(_, found)| found == key).map(|(line, _)| line);
-    exact.or_else(|| line_of_key(text, key.rsplit_once('.')?.0))
+    line_of(text, key).or_else(|| line_of_key(text, key.rsplit_once('.')?.0))
 }

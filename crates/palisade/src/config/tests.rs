@@ -1,3 +1,5 @@
+//! What a configuration says, what overrides it, and how mistakes are blamed on their key and line.
+
 use super::*;
 
 fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -40,6 +42,27 @@ fn errors_name_the_key_and_the_line() {
             "source[0].properties.sasl.password",
             Some(8),
         ),
+        ("[lake]\nurl = \"a\"\n[lake.storage]\naws_secret = \"${env:NONE}\"", "lake.storage.aws_secret", Some(4)),
+        ("[rules]\npaths = [\"/not/there.yml\"]", "rules.paths", Some(2)),
+        ("[correlate]\n\npaths = [\"/not/there.toml\"]", "correlate.paths", Some(3)),
+        (&format!("{source}format = \"mapped\"\nmapping = \"/not/there.toml\""), "source[0].mapping", Some(7)),
+        (&format!("{source}format = \"falco\"\ncluster_from_topic = \"t\""), "source[0].cluster_from_topic", Some(7)),
+        (
+            &format!("{source}format = \"falco\"\ncluster_from_topic = \"{{cluster}}.{{cluster}}\""),
+            "source[0].cluster_from_topic",
+            Some(7),
+        ),
+        (
+            &format!("{source}format = \"falco\"\ncluster_from_topic = \"k8s.{{cluster}}\""),
+            "source[0].cluster_from_topic",
+            Some(7),
+        ),
+        (
+            "[[source]]\nname = \"a\"\nkind = \"files\"\nformat = \"falco\"\npaths = [\"-\"]\n\
+             cluster_from_topic = \"{cluster}\"",
+            "source[0].cluster_from_topic",
+            Some(6),
+        ),
     ] {
         let error = parse(text, &[]).unwrap_err();
         assert_eq!((error.key.as_str(), error.line), (key, line), "{text}: {error}");
@@ -56,6 +79,33 @@ fn fingerprint_is_of_what_decides_findings() {
     for same in ["job = \"other\"", "[pipeline]\nworkers = 7", "[lake]\nurl = \"elsewhere\""] {
         assert_eq!(print(same), plain, "{same}");
     }
+    let source = |more: &str| {
+        print(&format!(
+            "[[source]]\nname = \"a\"\nkind = \"kafka\"\nformat = \"falco\"\nbrokers = \"b:1\"\n\
+             topics = [\"k8s.prod\"]\n{more}"
+        ))
+    };
+    let prints =
+        ["", "cluster = \"c\"", "cluster_header = \"c\"", "cluster_from_topic = \"k8s.{cluster}\""].map(source);
+    let distinct: std::collections::BTreeSet<_> = prints.iter().collect();
+    assert_eq!(distinct.len(), prints.len(), "how a source tells its cluster decides what findings are about");
+    assert_eq!(source("group = \"g\""), prints[0]);
+}
+
+#[test]
+fn topics_of_unknown_clusters_need_something_to_fall_back_to() {
+    let text = |more: &str| {
+        format!(
+            "[[source]]\nname = \"a\"\nkind = \"kafka\"\nformat = \"falco\"\nbrokers = \"b:1\"\n\
+             topics = [\"k8s.prod\", \"other\"]\ncluster_from_topic = \"k8s.{{cluster}}\"\n{more}"
+        )
+    };
+    assert!(parse(&text(""), &[]).unwrap_err().why.contains("`other`"));
+    assert!(parse(&text("").replace("other", "k8s."), &[]).is_err(), "a cluster has a name");
+    parse(&text("").replace("other", "k8s.stage.eu-1"), &[]).unwrap();
+    parse(&text("cluster = \"rest\""), &[]).unwrap();
+    parse(&text("cluster_header = \"cluster\""), &[]).unwrap();
+    parse(&text("").replace("other", "^k8s\\\\..*"), &[]).unwrap();
 }
 
 #[test]
@@ -65,6 +115,87 @@ fn environment_overrides_and_is_blamed_by_name() {
     assert_eq!((config.lake.url.as_str(), config.pipeline.workers), ("/b", 3));
     let error = parse("", &[("PALISADE__PIPELINE__WORKERS", "many")]).unwrap_err();
     assert_eq!((error.place.as_str(), error.key.as_str()), ("PALISADE__PIPELINE__WORKERS", "pipeline.workers"));
+}
+
+/// Values that are of the right type and wrong all the same are found after the environment was laid over the file.
+#[test]
+fn a_variable_is_blamed_for_what_it_made_wrong() {
+    let text = "[pipeline]\npane_secs = 5.0\n[[source]]\nname = \"a\"\nkind = \"kafka\"\nformat = \"falco\"\n\
+                brokers = \"b:1\"\ntopics = [\"t\"]\n";
+    for (variable, value, key) in [
+        ("PALISADE__PIPELINE__PANE_SECS", "0", "pipeline.pane_secs"),
+        ("PALISADE__SOURCE__0__FORMAT", "nope", "source[0].format"),
+        ("PALISADE__SOURCE__0__TOPICS", "[\"\"]", "source[0].topics"),
+        ("PALISADE__RULES__PATHS", "[\"/not/there\"]", "rules.paths"),
+        ("PALISADE__LAKE__STORAGE__KEY", "${env:NONE}", "lake.storage.key"),
+        ("PALISADE__HTTP", "{ listen = \"abc\" }", "http.listen"),
+    ] {
+        let error = parse(text, &[(variable, value)]).unwrap_err();
+        assert_eq!((error.place.as_str(), error.line, error.key.as_str()), (variable, None, key), "{error}");
+    }
+    let error = parse(&text.replace("5.0", "0"), &[("PALISADE__PIPELINE__WORKERS", "3")]).unwrap_err();
+    assert_eq!(
+        (error.place.as_str(), error.line),
+        ("palisade.toml", Some(2)),
+        "another key's variable is not to blame"
+    );
+}
+
+#[test]
+fn stores_take_secrets_from_the_environment() {
+    let text = "[lake.storage]\naws_region = \"eu-central-1\"\naws_secret_access_key = \"${env:SECRET}\"";
+    let config = parse(text, &[("SECRET", "x")]).unwrap();
+    assert_eq!(config.lake.storage["aws_region"], "eu-central-1");
+    assert_eq!(config.lake.storage["aws_secret_access_key"], "x");
+}
+
+#[test]
+fn changes_come_last_and_are_checked() {
+    let parse = |change: fn(&mut Config)| Config::parse_with("arguments", "job = \"a\"", &BTreeMap::new(), change);
+    assert_eq!(parse(|config| config.job = "b".into()).unwrap().job, "b");
+    assert_eq!(parse(|config| config.lake.url = String::new()).unwrap_err().key, "lake.url");
+}
+
+#[test]
+fn merged_settings_replace_keys_and_add_to_lists_of_tables() {
+    let mut config = Config { job: "mine".into(), ..Config::default() };
+    config.pipeline.lateness_secs = 7.0;
+    config.owners.push(Ownership { owner: "first".into(), ..Ownership::default() });
+    config.merge("settings", "[pipeline]\npane_secs = 5\n[[owner]]\nowner = \"second\"").unwrap();
+    config
+        .merge("settings", "[anomaly.first_seen]\nfeatures = [{ entity = \"user\", columns = [\"api_operation\"] }]")
+        .unwrap();
+    assert_eq!((config.pipeline.pane_secs, config.pipeline.lateness_secs), (5.0, 7.0));
+    assert_eq!(config.owners.iter().map(|line| line.owner.as_str()).collect::<Vec<_>>(), ["first", "second"]);
+    assert_eq!((config.job.as_str(), config.anomaly.first_seen.features.len()), ("mine", 1));
+    assert!(config.rules.starter && !config.anomaly.event_rate.entities.is_empty(), "what was not named stays");
+    for (text, key, line) in [
+        ("[pipeline]\npane_secs = \"ten\"", "pipeline.pane_secs", Some(2)),
+        ("\n[pipelin]\n", "pipelin", Some(2)),
+        ("\n[[source]]\nname = \"a\"", "source", Some(2)),
+    ] {
+        let error = config.merge("settings", text).unwrap_err();
+        assert_eq!((error.place.as_str(), error.key.as_str(), error.line), ("settings", key, line), "{error}");
+    }
+}
+
+/// The configuration inside the Kubernetes manifest, as it is and with its TLS blocks in use.
+#[test]
+fn deployed_configuration_is_valid() {
+    let manifest = include_str!("../../../../packaging/kubernetes/palisade.yaml");
+    let block = manifest.lines().skip_while(|line| line.trim() != "palisade.toml: |").skip(1);
+    let block = block.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let text: Vec<&str> = block.map(|line| line.get(4..).unwrap_or_default()).collect();
+    let config = parse(&text.join("\n"), &[]).unwrap();
+    assert_eq!(config.sources.len(), 3);
+    let commented = |line: &&str| line.starts_with("# [source.properties]") || line.starts_with("# \"");
+    let in_use = |line: &str| if commented(&line) { line[2..].to_owned() } else { line.to_owned() };
+    let config = parse(&text.iter().map(|line| in_use(line)).collect::<Vec<_>>().join("\n"), &[]).unwrap();
+    assert!(
+        config.sources.iter().all(|source| source.properties["security.protocol"] == "ssl"),
+        "{:?}",
+        config.sources
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use arrow::record_batch::RecordBatch;
 use palisade_events::time::Micros;
 use palisade_events::{
     Chunk, Coverage, CoverageKind, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes,
-    Reject, col, seam::PaneCoverage,
+    Reject, col,
+    seam::{PaneCoverage, RecordMark},
 };
 use palisade_ingest::{Counts, Decoded, Decoder};
 use palisade_rules::Engine as RuleEngine;
@@ -51,6 +52,8 @@ pub struct LaneWork {
     /// Rows of panes that end by then are in no pane any more.
     floor: Option<Micros>,
     next_offset: Option<i64>,
+    /// The last record read: what a source compares to tell a topic that was made anew.
+    mark: Option<RecordMark>,
     /// Gaps before records that have made no event yet.
     gaps: Vec<OpenGap>,
     /// The newest losses that the lane told of.
@@ -98,8 +101,6 @@ pub struct LaneOutput {
     pub counts: Counts,
     /// Loss windows told by this chunk.
     pub losses: Vec<LossWindow>,
-    /// End of the newest pane that rows were folded into.
-    pub newest_pane_end: Option<Micros>,
     /// The lane's end made this: its rows lie at records that were read before, at the latest before this offset.
     pub ends_at: Option<i64>,
 }
@@ -154,6 +155,7 @@ impl LaneWork {
             open: BTreeSet::new(),
             floor: None,
             next_offset: None,
+            mark: None,
             gaps: Vec::new(),
             recent_losses: VecDeque::new(),
             totals: Counts::default(),
@@ -165,16 +167,33 @@ impl LaneWork {
     ///
     /// # Errors
     /// When a stage cannot go on. Bad input is no error: it comes back as rejects.
-    pub fn process(&mut self, mut chunk: Chunk) -> Result<LaneOutput> {
-        let watermark = self.clock.watermark();
+    pub fn process(&mut self, chunk: Chunk) -> Result<LaneOutput> {
+        self.process_all([chunk])
+    }
+
+    /// As [`process`](Self::process), of neighbouring chunks at once: what a batch costs, it costs once. Only the first may
+    /// bring facts, because the first event of the output ends the gaps that they tell of.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn process_all(&mut self, chunks: impl IntoIterator<Item = Chunk>) -> Result<LaneOutput> {
+        for chunk in chunks {
+            self.decode(chunk)?;
+        }
+        self.output()
+    }
+
+    fn decode(&mut self, mut chunk: Chunk) -> Result<()> {
         let since = self.clock.max();
         let gaps = std::mem::take(&mut chunk.facts).into_iter();
         self.gaps.extend(gaps.map(|fact| OpenGap { since, count: fact.count, detail: fact.detail }));
         if let Some(last) = chunk.records.iter().rev().find(|r| !r.again) {
             self.next_offset = Some(last.offset + 1);
         }
-        self.decoder.decode(&mut chunk, &mut self.clock, &mut self.decoded)?;
-        self.output(watermark)
+        if let Some(mark) = RecordMark::of(&chunk) {
+            self.mark = Some(mark);
+        }
+        Ok(self.decoder.decode(&mut chunk, &mut self.clock, &mut self.decoded)?)
     }
 
     /// Closes what the decoder still holds in assembly: the input has ended for good.
@@ -182,13 +201,12 @@ impl LaneWork {
     /// # Errors
     /// When a stage cannot go on.
     pub fn finish(&mut self) -> Result<LaneOutput> {
-        let watermark = self.clock.watermark();
         self.decoder.end(&mut self.clock, &mut self.decoded)?;
-        let output = self.output(watermark)?;
+        let output = self.output()?;
         Ok(LaneOutput { ends_at: Some(self.next_offset.unwrap_or(0)), ..output })
     }
 
-    fn output(&mut self, watermark: Option<Micros>) -> Result<LaneOutput> {
+    fn output(&mut self) -> Result<LaneOutput> {
         let events = self.decoded.events.finish()?;
         let counts = std::mem::take(&mut self.decoded.counts);
         self.totals.add(&counts);
@@ -204,13 +222,24 @@ impl LaneWork {
         let losses = coverage.iter().filter(|fact| fact.kind.is_loss()).map(|fact| LossWindow {
             window_start: fact.window_start,
             window_end: fact.window_end,
-            watermark,
+            watermark: self.watermark_before(&events, fact.offset),
         });
         let losses = losses.collect();
         let rejects = std::mem::take(&mut self.decoded.rejects);
-        let (findings, newest_pane_end) = self.observe(&events)?;
+        let findings = self.observe(&events)?;
         let key = super::lane_key(&self.lane);
-        Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, newest_pane_end, events, ends_at: None })
+        Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, events, ends_at: None })
+    }
+
+    /// Where the lane's watermark stood before a record: what its rows say of those before them, however they were
+    /// batched.
+    fn watermark_before(&self, events: &EventBatch, offset: i64) -> Option<Micros> {
+        let row = events.long(col::OFFSET).values().partition_point(|row| *row < offset);
+        if row == events.rows() {
+            return self.clock.watermark();
+        }
+        let before = events.time(col::LANE_MAX_BEFORE);
+        before.is_valid(row).then(|| before.value(row).saturating_sub(self.clock.tolerance().lateness))
     }
 
     /// The first event after a gap ends it.
@@ -244,7 +273,7 @@ impl LaneWork {
         if rows > 0 {
             self.next_offset = Some(events.long(col::OFFSET).value(events.rows() - 1) + 1);
         }
-        let (findings, newest_pane_end) = self.observe(&events)?;
+        let findings = self.observe(&events)?;
         Ok(LaneOutput {
             key: super::lane_key(&self.lane),
             findings,
@@ -252,7 +281,6 @@ impl LaneWork {
             coverage: Vec::new(),
             counts,
             losses: Vec::new(),
-            newest_pane_end,
             events,
             ends_at: None,
         })
@@ -279,7 +307,7 @@ impl LaneWork {
         Ok((EventBatch::try_new(batch, events.fields().to_vec())?, late, doubtful))
     }
 
-    fn observe(&mut self, events: &EventBatch) -> Result<(PlacedFindings, Option<Micros>)> {
+    fn observe(&mut self, events: &EventBatch) -> Result<PlacedFindings> {
         let matches = self.stages.rules.evaluate(events);
         let mut findings = self.stages.rules.findings(events, &matches);
         for finding in &mut findings {
@@ -294,17 +322,17 @@ impl LaneWork {
                 finding.coverage = PaneCoverage::Lossy.name().into();
             }
         }
-        let findings = offsets.into_iter().zip(findings).collect();
-        Ok((findings, self.fold(events)?))
+        self.fold(events)?;
+        Ok(offsets.into_iter().zip(findings).collect())
     }
 
-    fn fold(&mut self, events: &EventBatch) -> Result<Option<Micros>> {
+    fn fold(&mut self, events: &EventBatch) -> Result<()> {
         let panes = self.rows_by_pane(events);
         for (_, fold) in &mut self.folds {
             fold.fold(events, &panes)?;
         }
         self.open.extend(panes.iter().map(|(pane, _)| *pane));
-        Ok(panes.last().map(|(pane, _)| pane.end))
+        Ok(())
     }
 
     /// On-time, believable rows by pane. Rows behind the frontier were counted; the next hunt over that time sees them.
@@ -347,6 +375,11 @@ impl LaneWork {
         self.next_offset
     }
 
+    /// The last record read.
+    pub fn mark(&self) -> Option<&RecordMark> {
+        self.mark.as_ref()
+    }
+
     /// Event time before which the lane promises no more on-time rows.
     pub fn watermark(&self) -> Option<Micros> {
         self.clock.watermark()
@@ -375,6 +408,13 @@ impl LaneWork {
 
     pub(super) fn oldest_pane(&self) -> Option<Pane> {
         self.open.first().copied()
+    }
+
+    /// End of the newest pane that holds data. A first row that the lane then did not bear out may lie far ahead: its
+    /// pane waits for the lane to get there.
+    pub(super) fn newest_pane_end(&self) -> Option<Micros> {
+        let max = self.clock.max()?;
+        self.open.iter().rev().find(|pane| pane.start <= max).map(|pane| pane.end)
     }
 
     pub(super) fn take_partial(&mut self, detector: usize, pane: Pane) -> Result<Option<RecordBatch>> {
@@ -419,7 +459,6 @@ type PanePartials = Vec<(Pane, ByteBuf)>;
 /// A lane's state at a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LaneSnapshot {
-    version: u32,
     clock: LaneClock,
     decoder: ByteBuf,
     /// By detector.
@@ -427,14 +466,12 @@ pub(super) struct LaneSnapshot {
     open: Vec<Pane>,
     floor: Option<Micros>,
     next_offset: Option<i64>,
+    mark: Option<RecordMark>,
     gaps: Vec<OpenGap>,
     recent_losses: VecDeque<RecentLoss>,
     totals: Counts,
     behind_frontier: u64,
 }
-
-/// Version of [`LaneSnapshot`]'s layout.
-const SNAPSHOT_VERSION: u32 = 3;
 
 impl LaneWork {
     pub(super) fn snapshot(&self) -> Result<LaneSnapshot> {
@@ -446,13 +483,13 @@ impl LaneWork {
             partials.push((uid.clone(), bytes.collect::<Result<Vec<_>>>()?));
         }
         Ok(LaneSnapshot {
-            version: SNAPSHOT_VERSION,
             clock: self.clock.clone(),
             decoder: ByteBuf::from(self.decoder.snapshot()?),
             partials,
             open: self.open.iter().copied().collect(),
             floor: self.floor,
             next_offset: self.next_offset,
+            mark: self.mark.clone(),
             gaps: self.gaps.clone(),
             recent_losses: self.recent_losses.clone(),
             totals: self.totals,
@@ -461,9 +498,6 @@ impl LaneWork {
     }
 
     pub(super) fn restore(&mut self, snapshot: LaneSnapshot, how: Restore) -> Result<()> {
-        if snapshot.version != SNAPSHOT_VERSION {
-            return Err(Error::State(format!("state of lane {} is of version {}", self.lane, snapshot.version)));
-        }
         for (uid, partials) in &snapshot.partials {
             let fold = self.folds.iter_mut().find(|(known, _)| known == uid);
             match (fold, how) {
@@ -478,24 +512,37 @@ impl LaneWork {
             }
         }
         self.totals = snapshot.totals;
-        if let Err(error) = self.decoder.restore(&snapshot.decoder) {
-            if how == Restore::Exact {
-                return Err(error.into());
+        match self.decoder.restore(&snapshot.decoder) {
+            Err(error) if how == Restore::Exact => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(lane = %self.lane, %error, "the configuration has changed: this decoder starts anew")
             }
-            // The source has another format now: what its decoder held is lost, and no longer counted as held.
-            let t = &mut self.totals;
-            let held = t.records - t.used - t.coverage - t.rejected;
-            t.records -= held;
-            tracing::warn!(lane = %self.lane, %error, held, "the configuration has changed: this decoder starts anew");
+            Ok(()) => {}
         }
         self.clock = snapshot.clock.with_tolerance(self.clock.tolerance());
         self.open = snapshot.open.into_iter().collect();
         self.floor = self.floor.max(snapshot.floor);
         self.next_offset = snapshot.next_offset;
+        self.mark = snapshot.mark;
         self.gaps = snapshot.gaps;
         self.recent_losses = snapshot.recent_losses;
         self.behind_frontier = snapshot.behind_frontier;
+        self.write_off();
         Ok(())
+    }
+
+    /// Records that an earlier decoder held and this one does not are lost: the source has another format now. They end
+    /// in the coverage bucket, and the next event closes the gap.
+    fn write_off(&mut self) {
+        let t = &mut self.totals;
+        let lost = t.records.saturating_sub(t.used + t.coverage + t.rejected + self.decoder.held());
+        if lost == 0 {
+            return;
+        }
+        t.coverage += lost;
+        let detail = format!("{lost} records were held in assembly when the format of the source changed");
+        tracing::error!(lane = %self.lane, lost, "{detail}");
+        self.gaps.push(OpenGap { since: self.clock.max(), count: i64::try_from(lost).unwrap_or(i64::MAX), detail });
     }
 }
 

@@ -21,11 +21,13 @@ pub struct EngineState {
     pub frontier: Option<Micros>,
 }
 
+/// First byte of a lane's stored state: the version of the layout of what follows. Looked at before anything is read.
+const SEAT_VERSION: u8 = 4;
+
 #[derive(Serialize, Deserialize)]
 struct SeatSnapshot {
     attendance: Attendance,
     losses: Vec<LossWindow>,
-    newest_pane_end: Option<Micros>,
     lane: LaneSnapshot,
 }
 
@@ -38,14 +40,11 @@ impl Engine {
         let mut state = EngineState { frontier: self.frontier, ..EngineState::default() };
         for (key, seat) in &self.seats {
             let work = seat.work.as_ref().ok_or_else(|| Error::State(format!("lane {key} is not at home")))?;
-            let snapshot = SeatSnapshot {
-                attendance: seat.attendance,
-                losses: seat.losses.clone(),
-                newest_pane_end: seat.newest_pane_end,
-                lane: work.snapshot()?,
-            };
+            let snapshot =
+                SeatSnapshot { attendance: seat.attendance, losses: seat.losses.clone(), lane: work.snapshot()? };
             if let Some(next) = seat.next_offset {
-                state.lanes.insert(key.clone(), (next, encode(&snapshot)?));
+                let bytes = postcard::to_extend(&snapshot, vec![SEAT_VERSION]);
+                state.lanes.insert(key.clone(), (next, bytes.map_err(|e| Error::State(e.to_string()))?));
             }
         }
         for detector in &self.detectors {
@@ -77,12 +76,15 @@ impl Engine {
 
 impl Seat {
     pub(super) fn restore(&mut self, state: &[u8], detectors: &[Box<dyn Detector>], how: Restore) -> Result<()> {
-        let snapshot: SeatSnapshot =
-            postcard::from_bytes(state).map_err(|e| Error::State(format!("lane {}: {e}", self.lane)))?;
+        let damaged = |why: String| Error::State(format!("lane {}: {why}", self.lane));
+        let (version, state) = state.split_first().ok_or_else(|| damaged("its state is empty".into()))?;
+        if *version != SEAT_VERSION {
+            return Err(damaged(format!("its state has version {version}, this program reads {SEAT_VERSION}")));
+        }
+        let snapshot: SeatSnapshot = postcard::from_bytes(state).map_err(|e| damaged(e.to_string()))?;
         // A silent lane stays silent until it is woken, so that panes close where they closed before.
         self.attendance = snapshot.attendance;
         self.losses = snapshot.losses;
-        self.newest_pane_end = snapshot.newest_pane_end;
         if let Some(work) = &mut self.work {
             work.set_folds(detectors.iter().map(|d| (d.uid().to_owned(), d.lane())).collect());
             work.restore(snapshot.lane, how)?;
@@ -100,8 +102,4 @@ fn restore_detector(detector: &mut dyn Detector, pieces: &[(String, Vec<u8>)]) -
         .filter_map(|(name, bytes)| Some((name.strip_prefix(&prefix)?.to_owned(), bytes.clone())))
         .collect();
     Ok(detector.restore(&own)?)
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    postcard::to_stdvec(value).map_err(|e| Error::State(e.to_string()))
 }

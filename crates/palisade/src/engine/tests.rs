@@ -1,3 +1,5 @@
+//! Lanes, panes and decisions by hand: what closes when, and what a restored engine goes on with.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -6,7 +8,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use palisade_events::time::{SECOND, format_rfc3339};
 use palisade_events::{
-    Chunk, Confidence, Entity, EntityKind, EventBatch, FindingKind, LaneFold, Severity, seam::PaneCoverage,
+    Chunk, Confidence, CoverageKind, Entity, EntityKind, EventBatch, FindingKind, LaneFold, Severity,
+    seam::PaneCoverage,
 };
 
 use super::*;
@@ -297,6 +300,147 @@ fn replay_waits_at_the_recorded_vector_and_repeats_the_decisions() {
     }
     assert_eq!(seen(&found), closed);
     assert_eq!(again.engine.frontier(), live.engine.frontier());
+}
+
+#[test]
+fn lossy_pane_without_rows_is_told_to_detectors() {
+    let mut bench = Bench::new(1);
+    bench.read(0, &[1, 2]);
+    bench.engine.add_fact(&Coverage {
+        lane: lane(0),
+        offset: 2,
+        cluster: String::new(),
+        kind: CoverageKind::Gap,
+        window_start: (START + 12) * SECOND,
+        window_end: (START + 33) * SECOND,
+        count: 5,
+        detail: String::new(),
+    });
+    bench.read(0, &[60]);
+    let found = bench.engine.close_ready().unwrap();
+    let coverage: Vec<_> = found.iter().map(|(_, finding)| finding.coverage.as_str()).collect();
+    assert_eq!(seen(&found), [(0, 2), (10, 0), (20, 0), (30, 0)]);
+    assert_eq!(coverage, ["complete", "lossy", "lossy", "lossy"]);
+    bench.read(0, &[80]);
+    assert_eq!(bench.close(), [(60, 1)], "each is told once, and empty panes that lack nothing are not");
+}
+
+#[test]
+fn loss_that_claims_to_begin_in_1970_is_bounded() {
+    let mut bench = Bench::new(1);
+    bench.read(0, &[1, 1]);
+    let fact = Coverage {
+        lane: lane(0),
+        offset: 2,
+        cluster: String::new(),
+        kind: CoverageKind::Lost,
+        window_start: 0,
+        window_end: START * SECOND,
+        count: -1,
+        detail: String::new(),
+    };
+    bench.engine.seats.get_mut(&key(0)).unwrap().watermark = None;
+    bench.engine.add_fact(&fact);
+    bench.read(0, &[30]);
+    let found = bench.engine.close_ready().unwrap();
+    assert!((LOSSY_PANES_MAX as usize..LOSSY_PANES_MAX as usize + 3).contains(&found.len()), "{}", found.len());
+}
+
+#[test]
+fn first_row_from_the_future_does_not_move_the_frontier_when_all_fall_silent() {
+    let mut bench = Bench::new(1);
+    bench.read(0, &[1_000_000]);
+    bench.read(0, &[1]);
+    bench.read(0, &[2, 3]);
+    bench.engine.idle(&key(0));
+    assert_eq!(seen(&bench.engine.close_all().unwrap()), [(0, 3)]);
+    assert!(!bench.engine.has_open_panes(), "the far pane waits for the lane to get there");
+    bench.engine.wake(&key(0));
+    bench.read(0, &[12, 40]);
+    assert_eq!(bench.engine.accounts().behind_frontier, 0);
+    assert_eq!(bench.close(), [(10, 1)]);
+}
+
+#[test]
+fn partials_meet_in_the_order_of_partition_numbers() {
+    let mut bench = Bench::new(11);
+    let keys: Vec<&LaneKey> = bench.engine.seats.keys().collect();
+    assert_eq!(keys[2], &key(10), "as text, ten comes before two");
+    (0..11).for_each(|partition| bench.read(partition, &vec![1; partition as usize + 1]));
+    (0..11).for_each(|partition| bench.read(partition, &[30]));
+    bench.engine.detectors[0] = Box::new(Order);
+    let found = bench.engine.close_ready().unwrap();
+    assert_eq!(found[0].1.title, "1 2 3 4 5 6 7 8 9 10 11");
+}
+
+/// Tells how many rows each partial holds, in the order that they come.
+struct Order;
+
+impl Detector for Order {
+    fn uid(&self) -> &str {
+        "census"
+    }
+
+    fn lane(&self) -> Box<dyn LaneFold> {
+        Census.lane()
+    }
+
+    fn close(
+        &mut self,
+        pane: Pane,
+        coverage: PaneCoverage,
+        partials: &[RecordBatch],
+    ) -> palisade_events::Result<Vec<Finding>> {
+        let counts = partials.iter().map(|p| p.column(0).as_primitive::<Int64Type>().value(0).to_string());
+        let title = counts.collect::<Vec<_>>().join(" ");
+        Ok(vec![Finding { title, ..finding(pane, 0, coverage) }])
+    }
+
+    fn snapshot(&self) -> palisade_events::Result<Vec<(String, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _: &[(String, Vec<u8>)]) -> palisade_events::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn records_held_by_a_decoder_of_another_format_are_lost_and_told() {
+    let text = |format: &str| {
+        format!(
+            "[rules]\nstarter = false\n[correlate]\nstarter = false\n[[source]]\nname = \"s\"\nkind = \"files\"\npaths = [\"-\"]\nformat = \"{format}\"\n"
+        )
+    };
+    let plan = |format: &str| Plan::new(&Config::parse("test", &text(format), &BTreeMap::new()).unwrap()).unwrap();
+    let before = plan("auditd");
+    let mut engine = Bench::engine(&before);
+    engine.join(before.lane(&lane(0)).unwrap());
+    let mut work = engine.checkout(&key(0)).unwrap();
+    let mut chunk = Chunk::new(lane(0));
+    let half = "type=SYSCALL msg=audit(1767225600.000:7): arch=c000003e syscall=59 success=yes exit=0 pid=1 uid=0";
+    chunk.push(half.as_bytes(), 0, None, None);
+    let output = work.process(chunk).unwrap();
+    engine.merge(work, &output);
+    assert_eq!((engine.accounts().held, engine.accounts().balance()), (1, true));
+    let state = engine.snapshot().unwrap();
+    let after = plan("k8s_audit");
+    let mut bench = Bench { engine: Bench::engine(&after), plan: plan("k8s_audit") };
+    bench.engine.rejoin(after.lane(&lane(0)).unwrap(), &state.lanes[&key(0)].1, Restore::WhatFits).unwrap();
+    let accounts = bench.engine.accounts();
+    assert_eq!((accounts.held, accounts.coverage, accounts.balance()), (0, 1, true));
+    bench.read(0, &[20]);
+    assert_eq!(bench.engine.seats[&key(0)].losses.len(), 1, "the gap is told with the next event");
+}
+
+#[test]
+fn state_of_another_layout_is_refused_by_its_version() {
+    let mut bench = Bench::new(1);
+    bench.read(0, &[1]);
+    let mut state = bench.engine.snapshot().unwrap().lanes[&key(0)].1.clone();
+    state[0] += 1;
+    let refused = bench.engine.rejoin(bench.plan.lane(&lane(0)).unwrap(), &state, Restore::Exact).unwrap_err();
+    assert!(refused.to_string().contains("version"), "{refused}");
 }
 
 #[test]

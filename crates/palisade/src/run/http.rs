@@ -12,6 +12,9 @@ use crate::metrics::Metrics;
 
 /// How often the server looks whether it should end.
 const LOOK: Duration = Duration::from_millis(200);
+/// A run loop that has not come round for so long hangs: its longest honest waits are questions to a broker, of ten
+/// seconds each.
+const STALLED: Duration = Duration::from_secs(120);
 
 /// A running server. Ends when dropped.
 pub struct HttpServer {
@@ -66,9 +69,14 @@ impl Drop for HttpServer {
 
 fn answer(method: &Method, url: &str, metrics: &Metrics) -> (u16, String) {
     let health = metrics.health();
-    let words = if health.degraded.is_empty() { "ok".to_owned() } else { health.degraded.join("\n") };
+    let degraded: Vec<String> = health.degraded.iter().map(|(what, words)| format!("{what}: {words}")).collect();
+    let words = if degraded.is_empty() { "ok".to_owned() } else { degraded.join("\n") };
+    let stalled = health.beat.map(|beat| beat.elapsed()).filter(|still| *still > STALLED);
     match (method, url.split('?').next().unwrap_or_default()) {
         (Method::Get | Method::Head, "/metrics") => (200, metrics.encode()),
+        (Method::Get | Method::Head, "/healthz" | "/readyz") if stalled.is_some() => {
+            (503, format!("the run loop has not come round for {} s", stalled.unwrap_or_default().as_secs()))
+        }
         // Degraded is alive: a restart would not bring back a lost partition.
         (Method::Get | Method::Head, "/healthz") => (200, words),
         (Method::Get | Method::Head, "/readyz") if health.ready => (200, words),
@@ -87,8 +95,14 @@ mod tests {
         assert_eq!(answer(&Method::Get, "/readyz", &metrics).0, 503);
         metrics.set_health(|h| h.ready = true);
         assert_eq!(answer(&Method::Get, "/readyz", &metrics).0, 200);
-        metrics.set_health(|h| h.degraded.push("2 lanes are held by other instances".into()));
-        assert_eq!(answer(&Method::Get, "/healthz", &metrics), (200, "2 lanes are held by other instances".into()));
+        metrics.degrade("lake", "no route to it".into());
+        assert_eq!(answer(&Method::Get, "/healthz", &metrics), (200, "lake: no route to it".into()));
+        metrics.recover("lake");
+        assert_eq!(answer(&Method::Get, "/healthz", &metrics), (200, "ok".into()));
+        metrics.set_health(|h| h.beat = crate::clock::now().checked_sub(STALLED * 2));
+        assert_eq!(answer(&Method::Get, "/healthz", &metrics).0, 503, "a loop that hangs is not alive");
+        metrics.set_health(|h| h.beat = Some(crate::clock::now()));
+        assert_eq!(answer(&Method::Get, "/healthz", &metrics).0, 200);
         metrics.records.inc_by(7);
         assert!(answer(&Method::Get, "/metrics", &metrics).1.contains("palisade_records_in_total 7"));
         assert_eq!(answer(&Method::Post, "/metrics", &metrics).0, 404);

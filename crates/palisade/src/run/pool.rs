@@ -1,4 +1,4 @@
-//! Worker threads: lanes go out with a chunk and come home with what they made of it.
+//! Worker threads: lanes go out with some chunks and come home with what they made of it.
 
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,8 @@ const OUT_MAX: usize = 256;
 
 /// What a lane is sent out with.
 pub(super) enum Task {
-    /// Records to work.
-    Chunk(Chunk),
+    /// Records to work, in neighbouring chunks.
+    Chunks(Vec<Chunk>),
     /// The input has ended for good: what is held in assembly closes.
     Finish,
 }
@@ -47,7 +47,7 @@ impl Pool {
             let body = move || {
                 while let Some((mut work, task)) = next(&task_rx) {
                     let output = match task {
-                        Task::Chunk(chunk) => work.process(chunk),
+                        Task::Chunks(chunks) => work.process_all(chunks),
                         Task::Finish => work.finish(),
                     };
                     if home_tx.send(Home { work, output }).is_err() {

@@ -8,11 +8,11 @@ use palisade_events::time::Micros;
 use palisade_events::{Finding, Lane};
 use palisade_ingest::file::{self, Compression, FileSettings, FileSource, Header};
 use palisade_lake::{Durability, KnownFile, Lake, LakeOptions, Table};
-use tokio::runtime::Runtime;
 
 use super::Input;
 use super::cut::{Landed, LaneBytes, LaneCut, file_key, files_at, owner_id};
 use super::outbox::{self, Outbox};
+use super::writer::Owned;
 use crate::clock;
 use crate::config::{BeginConfig, Config, SourceConfig, SourceKind};
 use crate::engine::{LaneKey, Replay};
@@ -27,8 +27,7 @@ const REPLAY: &str = "run/replay";
 
 /// What a run starts from.
 pub(super) struct Recovered {
-    lake: Option<(Lake, Runtime)>,
-    pub(super) epoch: i64,
+    lake: Option<Owned>,
     pub(super) landed: Landed,
     pub(super) replay: Option<Replay>,
     pub(super) parked: BTreeMap<LaneKey, LaneCut>,
@@ -50,7 +49,7 @@ impl Recovered {
         self.files.iter().map(|file| (file_key(file), file.records)).collect()
     }
 
-    pub(super) fn take_lake(&mut self) -> Result<(Lake, Runtime)> {
+    pub(super) fn take_lake(&mut self) -> Result<Owned> {
         self.lake.take().ok_or_else(|| Error::State("the lake was taken already".into()))
     }
 }
@@ -63,7 +62,8 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
         .build()
         .map_err(Error::io("starting the lake's runtime"))?;
     let durability = if config.lake.fsync { Durability::Durable } else { Durability::Fast };
-    let options = LakeOptions { durability, clock_ms: || clock::wall_us() / 1000, ..options };
+    let storage = config.lake.storage.clone().into_iter().collect();
+    let options = LakeOptions { durability, storage, clock_ms: || clock::wall_us() / 1000, ..options };
     let mut lake = runtime.block_on(Lake::open(&config.lake.url, options))?;
     let epoch = runtime.block_on(lake.own(&owner_id(&config.job)))?;
     let state = lake.state(&config.job);
@@ -87,7 +87,6 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
     let untouched = settled.iter().filter(|(key, _)| !ahead.contains_key(*key)).map(|(_, file)| (*file).clone());
     let known: Vec<KnownFile> = untouched.chain(corrections.iter().cloned()).collect();
     let mut recovered = Recovered {
-        epoch,
         next_cut,
         corrections,
         files: known,
@@ -133,7 +132,7 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
         decisions = unrepeated.unwrap_or_default();
     }
     recovered.replay = Replay::plan(decisions).map_err(|e| Error::State(format!("decisions: {e}")))?;
-    recovered.lake = Some((lake, runtime));
+    recovered.lake = Some(Owned { lake, runtime, epoch });
     Ok(recovered)
 }
 
@@ -151,10 +150,13 @@ fn read_replay(bytes: &[u8]) -> Result<Vec<Decision>> {
 /// Binding decisions that landed after the newest manifest, in order.
 async fn unfinished_decisions(url: &str, job: &str, manifest_cut: i64) -> Result<Vec<Decision>> {
     let hunt = palisade_hunt::Hunt::open(url).await?;
+    let binding = DecisionKind::ALL.into_iter().filter(|kind| kind.is_binding());
+    let binding: Vec<String> = binding.map(|kind| format!("'{}'", kind.name())).collect();
     let query = format!(
         "SELECT cut, \"index\", kind, CAST(pane_end AS BIGINT) AS pane_end, lanes, fingerprint, detail FROM decisions \
-         WHERE job = '{}' AND cut > {manifest_cut} AND kind IN ('idle', 'wake', 'close') ORDER BY cut, \"index\"",
-        job.replace('\'', "''")
+         WHERE job = '{}' AND cut > {manifest_cut} AND kind IN ({}) ORDER BY cut, \"index\"",
+        job.replace('\'', "''"),
+        binding.join(", ")
     );
     let batches = hunt.sql(&query).await?;
     let mut decisions = Vec::new();
@@ -229,6 +231,7 @@ fn kafka(config: &Config, source: &SourceConfig) -> Result<Input> {
         group: source.group.clone().unwrap_or_else(|| config.job.clone()),
         generation: source.generation,
         cluster_header: source.cluster_header.clone(),
+        cluster_from_topic: source.cluster_from_topic.clone(),
         begin: match source.begin {
             BeginConfig::Earliest => Begin::Earliest,
             BeginConfig::Latest => Begin::Latest,

@@ -3,6 +3,7 @@
 //! Both are fed through bounded queues. While a cut is being committed, the next one's events are encoded already.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,7 +19,9 @@ use palisade_lake::{
 use tokio::runtime::Runtime;
 
 use super::cut::{Cut, LaneBytes, owner_id};
+use super::trouble::Trouble;
 use crate::clock;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
@@ -28,6 +31,8 @@ const BATCHES_WAITING: usize = 16;
 const MAINTENANCE_EVERY: i64 = 64;
 /// Cuts between prunings of old state.
 const PRUNE_EVERY: i64 = 16;
+/// How long a lake that cannot be reached is waited for by a process that was told to stop.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the run loop holds of the two threads.
 pub(super) struct Writer {
@@ -48,8 +53,10 @@ struct CutFiles {
 }
 
 impl Writer {
-    /// Starts the threads. `lake` is owned already, under `epoch`.
-    pub(super) fn start(lake: Lake, runtime: Runtime, job: String, epoch: i64, metrics: Arc<Metrics>) -> Result<Self> {
+    /// Starts the threads.
+    pub(super) fn start(owned: Owned, config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Result<Self> {
+        let Owned { lake, runtime, epoch } = owned;
+        let (job, patience) = (config.job.clone(), clock::secs(config.pipeline.patience_secs));
         let (work, work_rx) = sync_channel::<Work>(BATCHES_WAITING);
         let (files, files_rx) = sync_channel::<Result<CutFiles>>(1);
         let (done, landed) = sync_channel::<Result<i64>>(2);
@@ -70,9 +77,9 @@ impl Writer {
             }
         };
         let commit = move || {
-            let mut committer = Committer { lake, runtime, job, epoch, metrics };
+            let mut committer = Committer { lake, runtime, job, epoch, metrics, patience, stop };
             while let Ok(files) = files_rx.recv() {
-                let outcome = files.and_then(|files| committer.commit(files));
+                let outcome = files.and_then(|files| committer.insist(&files));
                 let failed = outcome.is_err();
                 if done.send(outcome).is_err() || failed {
                     return;
@@ -142,16 +149,46 @@ fn finish(writer: &mut EventWriter, cut: Box<Cut>) -> Result<CutFiles> {
     Ok(CutFiles { cut, events, rows })
 }
 
+/// A lake that this process owns, under an epoch, and what drives it.
+pub(super) struct Owned {
+    pub(super) lake: Lake,
+    pub(super) runtime: Runtime,
+    pub(super) epoch: i64,
+}
+
 struct Committer {
     lake: Lake,
     runtime: Runtime,
     job: String,
     epoch: i64,
     metrics: Arc<Metrics>,
+    patience: Duration,
+    stop: Arc<AtomicBool>,
 }
 
 impl Committer {
-    fn commit(&mut self, files: CutFiles) -> Result<i64> {
+    /// Commits a cut, again and again while the lake cannot be reached: what of it has landed is known by its name.
+    fn insist(&mut self, files: &CutFiles) -> Result<i64> {
+        let mut trouble = None;
+        loop {
+            let error = match self.commit(files) {
+                Err(error @ Error::Lake(_)) => error,
+                outcome => {
+                    self.metrics.recover("lake");
+                    return outcome;
+                }
+            };
+            let patience =
+                if self.stop.load(Ordering::Relaxed) { self.patience.min(LAST_PATIENCE) } else { self.patience };
+            trouble = Trouble::again(trouble, patience);
+            let Some(waiting) = trouble else { return Err(error) };
+            tracing::warn!(%error, again_in = ?waiting.pause_left(), "a cut waits for the lake");
+            self.metrics.degrade("lake", error.to_string());
+            std::thread::sleep(waiting.pause_left());
+        }
+    }
+
+    fn commit(&mut self, files: &CutFiles) -> Result<i64> {
         let begun: Instant = clock::now();
         let CutFiles { cut, events, rows } = files;
         let bytes: usize = events.iter().map(|file| file.bytes.content_length()).sum();
@@ -159,7 +196,7 @@ impl Committer {
         let files = [
             (Table::Decisions, encode(Table::Decisions, &decisions_batch(&cut.decisions)?)?),
             (Table::Sources, encode(Table::Sources, &ledger)?),
-            (Table::Events, events),
+            (Table::Events, events.clone()),
             (Table::Rejects, encode(Table::Rejects, &rejects_batch(&cut.rejects)?)?),
             (Table::Coverage, encode(Table::Coverage, &coverage_batch(&cut.coverage)?)?),
             (Table::Findings, encode(Table::Findings, &findings_batch(&cut.findings)?)?),
@@ -168,10 +205,10 @@ impl Committer {
         // there its number is taken.
         let mut must_put = files.iter().all(|(_, files)| files.is_empty());
         for (table, files) in files {
-            self.put(&cut, table, files, std::mem::take(&mut must_put))?;
+            self.put(cut, table, files, std::mem::take(&mut must_put))?;
         }
-        self.manifest(&cut)?;
-        self.metrics.rows_landed.inc_by(rows);
+        self.manifest(cut)?;
+        self.metrics.rows_landed.inc_by(*rows);
         self.metrics.bytes_landed.inc_by(bytes as u64);
         self.metrics.cuts.inc();
         self.metrics.cut_millis.set(i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX));
@@ -201,7 +238,8 @@ impl Committer {
                 Ok(())
             }
             Err(CommitError::Fenced { epoch, .. }) => Err(Error::Fenced { job: self.job.clone(), epoch }),
-            Err(error) => Err(Error::State(error.to_string())),
+            Err(CommitError::Store { source, .. }) => Err(source.into()),
+            Err(error @ CommitError::Conflict { .. }) => Err(Error::State(error.to_string())),
         }
     }
 

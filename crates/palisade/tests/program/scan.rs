@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::support::{
-    drill, findings, number, output, program, rows, same_findings, start, succeed, text, write_drill,
+    drill, findings, number, output, program, rows, same_findings, start, succeed, text, write_drill, wrong,
 };
 
 #[test]
@@ -116,6 +116,37 @@ fn json_lines_carry_what_was_promised() {
     assert!(lines > 0);
 }
 
+/// What was lost is told to programs too, in a line of its own beside the findings.
+#[test]
+fn json_sums_up_what_was_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_drill(folder.path(), drill(3, 120, 10.0));
+    let (audit, records) = &files["k8s-audit"];
+    let mut file = OpenOptions::new().append(true).open(audit).unwrap();
+    writeln!(file, "this is no event").unwrap();
+    drop(file);
+    let lake = folder.path().join("lake");
+    let scan = || {
+        let out = output(program().args(["scan", "--json", "--lake"]).arg(&lake).arg(audit));
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let lines: Vec<serde_json::Value> =
+            text(&out.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let summaries: Vec<_> = lines.iter().filter_map(|line| line.get("summary")).cloned().collect();
+        assert_eq!(summaries.len(), 1, "{lines:?}");
+        (text(&out.stdout).lines().count(), summaries[0].clone())
+    };
+    let (findings, summary) = scan();
+    assert_eq!(summary["records"].as_i64(), Some(records + 1));
+    assert_eq!(summary["events"].as_i64(), Some(*records));
+    assert_eq!(summary["rejected"].as_i64(), Some(1));
+    assert_eq!(summary["reject_reasons"].as_object().unwrap().values().filter_map(|n| n.as_i64()).sum::<i64>(), 1);
+    assert_eq!(summary["findings"].as_i64(), i64::try_from(findings).ok());
+    assert_eq!(summary["faults"].as_array().map(Vec::len), Some(0));
+    assert_eq!((summary["behind_frontier"].as_i64(), summary["resumed"].as_i64()), (Some(0), Some(0)));
+    let (_, again) = scan();
+    assert_eq!((again["events"].as_i64(), again["resumed"].as_i64()), (Some(0), Some(1)), "{again}");
+}
+
 #[test]
 fn analysts_decisions_close_a_group() {
     let folder = tempfile::tempdir().unwrap();
@@ -137,6 +168,9 @@ fn analysts_decisions_close_a_group() {
     assert!(text(&unexplained.stderr).contains("--reason"));
     let shown = succeed(program().args(["findings", "show", &group[..8], "--lake"]).arg(&lake));
     assert!(shown.contains("benign") && shown.contains("drill"), "{shown}");
+    let unknown = output(program().args(["findings", "show", &"0".repeat(31), "--lake"]).arg(&lake));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("no finding or group begins with"), "{}", text(&unknown.stderr));
 }
 
 #[test]
@@ -145,14 +179,37 @@ fn errors_name_what_is_wrong_and_what_may_help() {
     let config = folder.path().join("bad.toml");
     std::fs::write(&config, "[pipeline]\npane_sec = 3\n").unwrap();
     let out = output(program().args(["config", "check", "--config"]).arg(&config));
-    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(out.status.code(), Some(2), "a configuration that cannot be used is no failure");
     let words = text(&out.stderr);
     assert!(words.contains("bad.toml:2") && words.contains("pane_sec"), "{words}");
+    std::fs::write(&config, "[correlate]\npaths = [\"nowhere.toml\"]\n").unwrap();
+    let words = wrong(program().args(["config", "check", "--config"]).arg(&config));
+    assert!(words.contains("bad.toml:2") && words.contains("nowhere.toml"), "{words}");
+    std::fs::write(&config, "[pipeline]\npane_secs = 3\n").unwrap();
+    let variable = "PALISADE__PIPELINE__PANE_SECS";
+    let words = wrong(program().args(["config", "check", "--config"]).arg(&config).env(variable, "0"));
+    assert!(words.contains(variable) && !words.contains("bad.toml"), "{words}");
+    for arguments in [
+        &["scan", "/not/there.log"][..],
+        &["scan", "--format", "nope", "/dev/null"],
+        &["scan", "--mapping", "/not/there.toml", "/dev/null"],
+        &["scan", "--rules", "/not/there.yml", "/dev/null"],
+        &["scan", "--lake", "gopher://x/y", "/dev/null"],
+        &["scan", "--config", "/not/there.toml", "/dev/null"],
+        &["run", "--config", "/not/there.toml"],
+        &["findings", "show", "zz"],
+        &["nonsense"],
+    ] {
+        wrong(program().args(arguments));
+    }
+    let help = succeed(program().arg("--help"));
+    assert!(help.contains("Exit codes:") && help.contains("--fail-on"), "{help}");
     let garbage = folder.path().join("garbage.log");
     std::fs::write(&garbage, "neither\nnor\n").unwrap();
     let out = output(program().args(["scan", "--format", "falco"]).arg(&garbage));
     assert_eq!(out.status.code(), Some(1), "nothing could be read: {}", text(&out.stdout));
     let out = output(program().args(["sql", "--lake", "/nowhere/at/all", "SELECT 1"]));
+    assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("/nowhere/at/all"), "{}", text(&out.stderr));
     succeed(program().args(["config", "init"]).arg(folder.path().join("new")));
     succeed(program().args(["config", "check", "--config"]).arg(folder.path().join("new/palisade.toml")));

@@ -10,7 +10,10 @@ use palisade_drill::{Attack, Drill, Settings, Stream};
 /// The program under test.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
-    command.env_remove("PALISADE_LAKE").env_remove("PALISADE_CONFIG").stdin(Stdio::null());
+    for variable in ["PALISADE_LAKE", "PALISADE_CONFIG", "PALISADE_LOG", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
     command
 }
 
@@ -19,6 +22,13 @@ pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
+}
+
+/// Runs to the end and expects to be told that it was called wrongly; returns what was said.
+pub(crate) fn wrong(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stderr)
 }
 
 /// Starts in the background, output to files beside the lake.

@@ -1,3 +1,5 @@
+//! The column engine against the cases of the corpus, public rules, and an evaluator that is plain and slow.
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

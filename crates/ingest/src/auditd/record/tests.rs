@@ -1,3 +1,5 @@
+//! Heads, stamps and values of single records, in every way they are written.
+
 use super::*;
 
 fn parse(text: &str) -> Record {
