@@ -130,8 +130,8 @@ mod tests {
             "endpoints",
             "configmaps",
         ];
-        let allowed: Record = (300, "list", "pods", "", "ResponseComplete", 200);
-        let refused = |kinds: &[&'static str]| -> Vec<Record> {
+        let allowed = |resource| (300, "list", resource, "", "ResponseComplete", 200);
+        let refused = |kinds: &[&'static str], allowed: Record| -> Vec<Record> {
             let stages = |(n, kind): (usize, &&'static str)| {
                 let at = 20 * n as i64;
                 [
@@ -141,8 +141,9 @@ mod tests {
             };
             kinds.iter().enumerate().flat_map(stages).chain([allowed]).collect()
         };
-        assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..6])), Vec::<i64>::new());
-        assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..])), vec![13]);
+        assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..6], allowed("secrets"))), Vec::<i64>::new());
+        assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..], allowed("secrets"))), vec![13]);
+        assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..], allowed("pods"))), Vec::<i64>::new());
     }
 
     #[test]

@@ -166,14 +166,14 @@ impl RowOrder {
 /// Columns without which rows are no events.
 const REQUIRED: [&str; 8] = ["event_uid", "time", "class_uid", "activity_id", "source", "format", "origin", "late"];
 
-/// Filters run while files are decoded, on row groups that partitions, statistics and bloom filters leave over. Text
-/// comes as plain strings, the type that event batches are made from.
 /// DataFusion's own rules, without the one that hands a LIMIT to the scan. The scan of a Delta table promises to keep it
 /// and forgets it where no column is read, as in `SELECT 1 FROM events LIMIT 1`. A limit above the scan ends it as early.
 fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "LimitPushdown").collect()
 }
 
+/// Filters run while files are decoded, on row groups that partitions, statistics and bloom filters leave over. Text
+/// comes as plain strings, the type that event batches are made from.
 fn session_config() -> SessionConfig {
     let mut config = SessionConfig::new().with_information_schema(true);
     let parquet = &mut config.options_mut().execution.parquet;

@@ -281,7 +281,9 @@ impl LaneContext {
         let (reason, detail) = if payload.len() > self.settings.limits.record_bytes_max {
             ("too_large", format!("{} bytes", payload.len()))
         } else {
-            match std::str::from_utf8(payload).map(|text| text.trim_start_matches('\u{feff}').trim_matches(ends)) {
+            match simdutf8::compat::from_utf8(payload)
+                .map(|text| text.trim_start_matches('\u{feff}').trim_matches(ends))
+            {
                 Ok(text) if text.trim().is_empty() => ("empty", "no payload".to_owned()),
                 Ok(text) => return Some(text),
                 Err(e) => ("not_utf8", format!("byte {} is not UTF-8", e.valid_up_to())),

@@ -20,8 +20,11 @@ use crate::{Error, Result};
 /// The folder of all state. Names that begin with `_` are not data to table readers.
 const FOLDER: &str = "_palisade";
 
-/// Version of the manifest's format.
-pub const MANIFEST_VERSION: u32 = 1;
+/// Version of the manifest's format, and of how chunks are stored.
+pub const MANIFEST_VERSION: u32 = 2;
+
+/// How hard chunks are compressed: state repeats itself, and is written every few seconds.
+const ZSTD_LEVEL: i32 = 1;
 
 /// Manifests that [`StateStore::prune`] keeps: the valid one, and one to fall back on should it be damaged.
 const KEPT: usize = 2;
@@ -97,7 +100,7 @@ impl StateStore {
         }
     }
 
-    /// Stores bytes under their hash, which it gives back. What is stored already is not stored again.
+    /// Stores bytes, compressed, under their hash, which it gives back. What is stored already is not stored again.
     ///
     /// # Errors
     /// When the store fails.
@@ -107,6 +110,7 @@ impl StateStore {
             return Ok(hash);
         }
         let path = self.chunks.clone().join(hash.as_str());
+        let bytes = zstd::bulk::compress(&bytes, ZSTD_LEVEL).map_err(|e| damaged(&hash, e))?;
         match self.store.head(&path).await {
             Ok(meta) if meta.size == bytes.len() as u64 => {}
             Ok(_) | Err(StoreError::NotFound { .. }) => drop(self.store.put(&path, bytes.into()).await?),
@@ -122,10 +126,11 @@ impl StateStore {
     /// [`Error::State`] when it is damaged, [`Error::Store`] when it cannot be read.
     pub async fn chunk(&self, hash: &str) -> Result<Vec<u8>> {
         let bytes = self.store.get(&self.chunks.clone().join(hash)).await?.bytes().await?;
+        let bytes = zstd::stream::decode_all(bytes.as_ref()).map_err(|e| damaged(hash, e))?;
         if hash_of(&bytes) != hash {
-            return Err(Error::State { what: format!("chunk {hash}"), why: "content does not match its name".into() });
+            return Err(damaged(hash, "content does not match its name"));
         }
-        Ok(bytes.to_vec())
+        Ok(bytes)
     }
 
     /// Lands a manifest, whose chunks must be stored already. The same manifest again is fine.
@@ -282,6 +287,10 @@ pub(crate) async fn jobs(root: &Root) -> Result<BTreeSet<String>> {
     Ok(names.into_iter().map(|(folder, job)| job.unwrap_or(folder)).collect())
 }
 
+fn damaged(hash: &str, why: impl std::fmt::Display) -> Error {
+    Error::State { what: format!("chunk {hash}"), why: why.to_string() }
+}
+
 fn hash_of(bytes: &[u8]) -> String {
     id::content_hash("palisade.chunk.v1", bytes)
 }
@@ -298,17 +307,22 @@ fn unseal(bytes: &[u8]) -> Result<Manifest, String> {
     struct Seal {
         hash: String,
     }
+    #[derive(Deserialize)]
+    struct Head {
+        version: u32,
+    }
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
     let (line, rest) = text.split_once('\n').ok_or("it has been cut")?;
     let seal: Seal = serde_json::from_str(rest.trim_end()).map_err(|e| format!("its seal is broken: {e}"))?;
     if seal.hash != id::content_hash("palisade.manifest.v1", line.as_bytes()) {
         return Err("its hash does not match".into());
     }
-    let manifest: Manifest = serde_json::from_str(line).map_err(|e| e.to_string())?;
-    if manifest.version != MANIFEST_VERSION {
-        return Err(format!("it has version {}, this program reads {MANIFEST_VERSION}", manifest.version));
+    // Its version first: another one may have other fields.
+    let head: Head = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    if head.version != MANIFEST_VERSION {
+        return Err(format!("it has version {}, this program reads {MANIFEST_VERSION}", head.version));
     }
-    Ok(manifest)
+    serde_json::from_str(line).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

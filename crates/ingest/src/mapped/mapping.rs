@@ -155,6 +155,11 @@ impl Mapping {
             }
             wanted.push((column, path.get_ref().as_str()));
         }
+        if let (Some(time), Some(header)) = (&parsed.time, &parsed.header)
+            && !header.contains(time.get_ref())
+        {
+            return Err(error(text, "time", time.span(), format!("`header` has no `{}`", time.get_ref())));
+        }
         let time = parsed.time.as_ref().map(|time| time.get_ref().as_str());
         let paths = FieldPlan::new(wanted.iter().map(|(_, path)| *path).chain(time));
         let mut columns = vec![Vec::new(); paths.paths().len()];

@@ -6,92 +6,122 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, packed};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, packed};
 
-/// What finding a needle means.
-#[derive(Clone, Copy, Debug)]
+/// What a fragment at its place means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
+    /// Nothing.
+    Clean,
     /// Look closely at once.
     Certain,
-    /// Look closely if what follows fits.
-    If(fn(&[u8], usize) -> bool),
     /// The document may hold a Kubernetes Secret; matters together with [`Sign::Data`].
     Secret,
     /// The document holds a map of values; matters together with [`Sign::Secret`].
     Data,
 }
 
-/// Lower-case needles. A check is given the bytes, as they were written, and the place after the needle.
-///
-/// Matches do not overlap and the leftmost wins, so a needle that another one swallows must be that one's concern.
-const SIGNS: &[(&str, Sign)] = &[
-    ("private key", Sign::Certain),
-    ("private+key", Sign::Certain),
-    ("private%20key", Sign::Certain),
-    ("eyj", Sign::If(is_jwt)),
-    ("ghp_", Sign::Certain),
-    ("gho_", Sign::Certain),
-    ("ghu_", Sign::Certain),
-    ("ghs_", Sign::Certain),
-    ("ghr_", Sign::Certain),
-    ("github_pat_", Sign::Certain),
-    ("xoxa-", Sign::Certain),
-    ("xoxb-", Sign::Certain),
-    ("xoxe-", Sign::Certain),
-    ("xoxo-", Sign::Certain),
-    ("xoxp-", Sign::Certain),
-    ("xoxr-", Sign::Certain),
-    ("xoxs-", Sign::Certain),
-    ("akia", Sign::If(is_aws_key)),
-    ("asia", Sign::If(is_aws_key)),
-    ("aws_secret", Sign::Certain),
-    ("aws-secret", Sign::Certain),
-    ("awssecret", Sign::Certain),
-    ("secret_access_key", Sign::Certain),
-    ("secretaccesskey", Sign::Certain),
-    ("authorization", Sign::If(is_assigned)),
-    (
-        "bearer",
-        Sign::If(|bytes, at| {
-            bytes.get(at).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%'))
-        }),
-    ),
-    ("://", Sign::If(has_userinfo)),
-    (":\\/", Sign::Certain),
-    ("%3a%2f%2f", Sign::Certain),
-    ("password", Sign::Certain),
-    ("passwd", Sign::Certain),
-    ("passphrase", Sign::Certain),
-    ("mysql", Sign::If(|bytes, at| has_option(bytes, at, b"-p"))),
-    ("mariadb", Sign::If(|bytes, at| has_option(bytes, at, b"-p"))),
-    ("sshpass", Sign::Certain),
-    ("curl ", Sign::If(|bytes, at| has_option(bytes, at, b"u"))),
-    ("curl+", Sign::Certain),
-    ("curl%", Sign::Certain),
-    ("token", Sign::If(is_assigned)),
-    ("api_key", Sign::Certain),
-    ("apikey", Sign::Certain),
-    ("api-key", Sign::Certain),
-    ("client_secret", Sign::Certain),
-    ("clientsecret", Sign::Certain),
-    ("client-secret", Sign::Certain),
-    ("secret\",\"value\"", Sign::Certain),
-    ("key\",\"value\"", Sign::Certain),
-    ("\\u00", Sign::If(is_needless_escape)),
-    ("\"secret", Sign::Secret),
-    ("\"data\"", Sign::Data),
-    ("\"data\\", Sign::Data),
-    ("\"stringdata", Sign::Data),
-    ("\"binarydata", Sign::Data),
-    ("/data", Sign::Data),
-    ("/stringdata", Sign::Data),
+use Sign::{Certain, Clean, Data, Secret};
+
+/// Says what a fragment means, given the bytes as they were written, and the fragment's begin and end.
+type Judge = fn(&[u8], usize, usize) -> Sign;
+
+/// Lower-case fragments of the words that give secrets away. Each begins with the three bytes of its words that audit
+/// events hold least often, because those are what the search compares. None begins with another.
+const SIGNS: &[(&str, Judge)] = &[
+    // "private key", plain, and in queries.
+    ("te key", |_, _, _| Certain),
+    ("te+key", |_, _, _| Certain),
+    ("te%20key", |_, _, _| Certain),
+    ("eyj", |bytes, _, end| certain(is_jwt(bytes, end))),
+    ("ghp_", |_, _, _| Certain),
+    ("gho_", |_, _, _| Certain),
+    ("ghu_", |_, _, _| Certain),
+    ("ghs_", |_, _, _| Certain),
+    ("ghr_", |_, _, _| Certain),
+    // "github_pat_"
+    ("b_pat_", |_, _, _| Certain),
+    // "xoxb-" and its kin.
+    ("xox", |bytes, _, end| certain(bytes.get(end + 1) == Some(&b'-'))),
+    ("akia", |bytes, _, end| certain(is_aws_key(bytes, end))),
+    ("asia", |bytes, _, end| certain(is_aws_key(bytes, end))),
+    // "authorization"
+    ("zation", |bytes, at, end| certain(follows(bytes, at, b"authori") && is_assigned(bytes, end))),
+    ("bearer", |bytes, _, end| {
+        let next = bytes.get(end);
+        certain(next.is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%')))
+    }),
+    ("://", |bytes, _, end| certain(has_userinfo(bytes, end))),
+    (":\\/", |_, _, _| Certain),
+    // "://", percent-encoded.
+    ("%2f%2f", |bytes, at, _| certain(follows(bytes, at, b"%3a"))),
+    // "password", "passwd", "passphrase"
+    ("sswo", |_, _, _| Certain),
+    ("sswd", |_, _, _| Certain),
+    ("ssphr", |_, _, _| Certain),
+    ("mysql", |bytes, _, end| certain(has_option(bytes, end, b"-p"))),
+    ("mariad", |bytes, _, end| certain(has_option(bytes, end, b"-p"))),
+    // "sshpass"
+    ("shpas", |_, _, _| Certain),
+    ("curl", |bytes, _, end| match bytes.get(end) {
+        Some(b' ') => certain(has_option(bytes, end, b"u")),
+        next => certain(matches!(next, Some(b'+' | b'%'))),
+    }),
+    // "token"
+    ("oken", |bytes, at, end| certain(follows(bytes, at, b"t") && is_assigned(bytes, end))),
+    // "api_key" and its spellings.
+    ("i_key", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
+    ("ikey", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
+    ("i-key", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
+    // The name of a variable whose value follows.
+    ("y\",\"v", |bytes, at, end| certain(follows(bytes, at, b"ke") && bytes[end..].starts_with(b"alue\""))),
+    ("\\u00", |bytes, _, end| certain(is_needless_escape(bytes, end))),
+    ("ecret", secret),
+    ("ata\"", |bytes, at, _| data(bytes, at)),
+    ("ata\\", |bytes, at, _| data(bytes, at)),
+    ("/data", |_, _, _| Data),
+    ("/stringdata", |_, _, _| Data),
 ];
 
-/// All needles at once, over text in lower case.
+fn certain(holds: bool) -> Sign {
+    if holds { Certain } else { Clean }
+}
+
+/// Whether the text before a place ends in a word, in whatever case.
+fn follows(bytes: &[u8], at: usize, word: &[u8]) -> bool {
+    at.checked_sub(word.len()).is_some_and(|from| bytes[from..at].eq_ignore_ascii_case(word))
+}
+
+/// At "ecret": a Secret, a key that names one, or a variable whose value follows.
+fn secret(bytes: &[u8], at: usize, end: usize) -> Sign {
+    if !follows(bytes, at, b"s") {
+        return Clean;
+    }
+    let (word, rest) = (at - 1, &bytes[end..]);
+    let begins = |with: &[u8]| rest.get(..with.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(with));
+    let is_key =
+        ["aws", "aws_", "aws-", "client", "client_", "client-"].iter().any(|w| follows(bytes, word, w.as_bytes()));
+    if is_key || begins(b"_access_key") || begins(b"accesskey") || rest.starts_with(b"\",\"value\"") {
+        return Certain;
+    }
+    match rest.first() {
+        _ if !follows(bytes, word, b"\"") => Clean,
+        Some(b'_' | b'-' | b'a' | b'A') => Certain,
+        _ => Secret,
+    }
+}
+
+/// At "ata" and a quote: a key of a map of values.
+fn data(bytes: &[u8], at: usize) -> Sign {
+    let is_map = [&b"\"d"[..], b"\"stringd", b"\"binaryd"].iter().any(|word| follows(bytes, at, word));
+    if is_map { Data } else { Clean }
+}
+
+/// All fragments at once, over text in lower case.
 static NEEDLES: LazyLock<Needles> = LazyLock::new(Needles::new);
 
 enum Needles {
-    /// Vector instructions compare three bytes of every needle at sixteen or thirty-two places at a time.
+    /// Vector instructions compare three bytes of every fragment at sixteen or thirty-two places at a time.
     Packed(packed::Searcher),
     /// Where a processor has none: an automaton, a table lookup a byte.
     Automaton(AhoCorasick),
@@ -99,8 +129,8 @@ enum Needles {
 
 impl Needles {
     fn new() -> Self {
-        let needles = || SIGNS.iter().map(|(needle, _)| needle);
-        let packed = packed::Config::new().heuristic_pattern_limits(false).builder().extend(needles()).build();
+        let needles = SIGNS.iter().map(|(fragment, _)| fragment);
+        let packed = packed::Config::new().heuristic_pattern_limits(false).builder().extend(needles).build();
         packed.map_or_else(Self::automaton, Self::Packed)
     }
 
@@ -111,11 +141,31 @@ impl Needles {
         Self::Automaton(builder.build(needles).expect("constant needles"))
     }
 
+    /// The first fragment from a place on: which one, and where.
+    fn find(&self, folded: &[u8], from: usize) -> Option<(usize, usize, usize)> {
+        let found = match self {
+            Self::Packed(searcher) => searcher.find_in(folded, (from..folded.len()).into()),
+            Self::Automaton(automaton) => automaton.find(Input::new(folded).range(from..)),
+        };
+        found.map(|found| (found.pattern().as_usize(), found.start(), found.end()))
+    }
+
     fn suspect(&self, bytes: &[u8], folded: &[u8]) -> bool {
-        match self {
-            Self::Packed(searcher) => suspect(bytes, searcher.find_iter(folded)),
-            Self::Automaton(automaton) => suspect(bytes, automaton.find_iter(folded)),
+        let (mut secret, mut data, mut from) = (false, false, 0);
+        while let Some((fragment, at, end)) = self.find(folded, from) {
+            match SIGNS[fragment].1(bytes, at, end) {
+                Clean => {}
+                Certain => return true,
+                Secret => secret = true,
+                Data => data = true,
+            }
+            if secret && data {
+                return true;
+            }
+            // Fragments may overlap.
+            from = at + 1;
         }
+        false
     }
 }
 
@@ -127,34 +177,9 @@ pub(super) fn is_suspicious(bytes: &[u8]) -> bool {
     }
     FOLDED.with_borrow_mut(|folded| {
         folded.clear();
-        folded.extend_from_slice(bytes);
-        folded.make_ascii_lowercase();
+        folded.extend(bytes.iter().map(u8::to_ascii_lowercase));
         NEEDLES.suspect(bytes, folded)
     })
-}
-
-fn suspect(bytes: &[u8], found: impl Iterator<Item = aho_corasick::Match>) -> bool {
-    let (mut secret, mut data) = (false, false);
-    for found in found {
-        match SIGNS[found.pattern().as_usize()].1 {
-            Sign::Certain => return true,
-            Sign::If(fits) if fits(bytes, found.end()) => return true,
-            Sign::If(_) => {}
-            Sign::Secret if is_secret_itself(bytes, found.end()) => return true,
-            Sign::Secret => secret = true,
-            Sign::Data => data = true,
-        }
-        if secret && data {
-            return true;
-        }
-    }
-    false
-}
-
-/// After `"secret`: a key that names a secret, or the name of a variable whose value follows.
-fn is_secret_itself(bytes: &[u8], end: usize) -> bool {
-    let next = bytes[end..].first();
-    next.is_some_and(|b| matches!(b, b'_' | b'-' | b'a' | b'A')) || bytes[end..].starts_with(b"\",\"value\"")
 }
 
 /// Where the first map of values starts in a text that is no JSON: past the key's colon.
@@ -250,25 +275,103 @@ fn is_needless_escape(bytes: &[u8], end: usize) -> bool {
 mod tests {
     use super::*;
 
+    /// The words that give secrets away, each as it could stand in an event.
+    const WORDS: &[&str] = &[
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "private+key",
+        "private%20key",
+        "eyJhbGciOi.eyJzdWIi",
+        "ghp_x",
+        "gho_x",
+        "ghu_x",
+        "ghs_x",
+        "ghr_x",
+        "github_pat_x",
+        "xoxb-x",
+        "AKIAABCDEFGHIJKLMNOP",
+        "ASIAABCDEFGHIJKLMNOP",
+        "aws_secret",
+        "aws-secret",
+        "awssecret",
+        "secret_access_key",
+        "secretaccesskey",
+        "authorization=x",
+        "authorization%3A",
+        "bearer x",
+        "a://u:p@h",
+        "a:\\/\\/u:p@h",
+        "a%3a%2f%2fu",
+        "password",
+        "passwd",
+        "passphrase",
+        "mysql -px",
+        "mariadb -px",
+        "sshpass",
+        "curl -u a:b",
+        "curl+x",
+        "curl%20x",
+        "token=x",
+        "--token&x",
+        "api_key",
+        "apikey",
+        "api-key",
+        "client_secret",
+        "clientsecret",
+        "client-secret",
+        "a_secret\",\"value\":\"",
+        "a_key\",\"value\":\"",
+        "\\u0061",
+        "\"secret_x\"",
+        "\"secret-x\"",
+        "\"secretaccess\"",
+        "\"Secret\" \"data\"",
+        "\"secrets\" \"stringData\"",
+        "\"secrets\" \"binaryData\"",
+        "\"secrets\" /data/x",
+        "\"secrets\" /stringData/x",
+        "\"Secret\" \\\"data\\\"",
+    ];
+
     #[test]
-    fn both_searches_suspect_the_same() {
+    fn every_word_is_suspected_in_any_case_and_by_both_searches() {
         let automaton = Needles::automaton();
-        let texts = SIGNS.iter().flat_map(|(needle, _)| {
-            [
-                format!(r#"{{"a":"x {needle} y"}}"#),
-                format!(r#"{{"{needle}":"kept","b":"{}=v1"}}"#, needle.to_uppercase()),
-                format!(r#"{{"secret":{{"data":"{needle}"}}}}"#),
-                format!("{needle}{needle}"),
-            ]
-        });
-        let mut suspected = 0;
-        for text in texts {
+        let both = |text: &str| {
             let folded = text.to_ascii_lowercase();
-            let both = [&*NEEDLES, &automaton].map(|n| n.suspect(text.as_bytes(), folded.as_bytes()));
-            assert_eq!(both[0], both[1], "{text}");
-            assert_eq!(is_suspicious(text.as_bytes()), both[1]);
-            suspected += usize::from(both[0]);
+            let found = [&*NEEDLES, &automaton].map(|n| n.suspect(text.as_bytes(), folded.as_bytes()));
+            assert_eq!(found[0], found[1], "{text}");
+            assert_eq!(is_suspicious(text.as_bytes()), found[0]);
+            found[0]
+        };
+        // Tokens have a case, and so have options and the keys of Kubernetes objects.
+        let has_case = |word: &str| ["eyJ", "AKIA", "ASIA", " -", "value"].iter().any(|w| word.contains(w));
+        for word in WORDS {
+            assert!(both(&format!(r#"{{"a":"x {word} y"}}"#)), "{word}");
+            assert!(both(word), "{word} alone");
+            if !has_case(word) {
+                assert!(both(&word.to_ascii_uppercase()), "{word} in capitals");
+            }
+            // What overlaps with a fragment that means nothing is found all the same.
+            assert!(both(&format!("zationecretokeneyj{word}")), "{word} after fragments");
         }
-        assert!(suspected > SIGNS.len(), "{suspected}");
+        for clean in [
+            r#"{"authorization.k8s.io/decision":"allow"}"#,
+            r#"{"resource":"secrets","verb":"list"}"#,
+            r#"{"metadata":{"name":"a"},"data":{"k":"v"}}"#,
+            r#"{"subresource":"token"}"#,
+            "https://example.com/x",
+            "asiapacific",
+            "curly",
+        ] {
+            assert!(!both(clean), "{clean}");
+        }
+    }
+
+    #[test]
+    fn no_fragment_hides_behind_another() {
+        for (index, (fragment, _)) in SIGNS.iter().enumerate() {
+            assert!(fragment.len() >= 3 && *fragment == fragment.to_ascii_lowercase());
+            let begins = |(other, _): &(&str, Judge)| fragment.starts_with(other);
+            assert_eq!(SIGNS.iter().position(begins), Some(index), "{fragment}");
+        }
     }
 }

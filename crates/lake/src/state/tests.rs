@@ -95,3 +95,27 @@ async fn jobs_of(disk: &Disk) -> Vec<String> {
     let lake = Lake::open(URL, disk.options()).await.unwrap();
     jobs(&lake.root).await.unwrap().into_iter().collect()
 }
+
+/// What version 2 of the format looks like. Written once; only another version may need another one.
+const FIXTURE: &str = include_str!("../../testdata/manifest_v2.txt");
+
+#[test]
+fn the_stored_format_is_read_and_its_damaged_twins_are_refused() {
+    let lane = LaneState {
+        lane: Lane::kafka("audit", "k8s-audit", 3),
+        next_offset: 42,
+        chunk: Some("00".into()),
+        config_fingerprint: "f".into(),
+    };
+    let lanes = BTreeMap::from([("audit/k8s-audit/3".to_owned(), lane)]);
+    let written = Manifest { lanes, frontier_us: Some(7), ..manifest(2, &[("detector/shared", "11")]) };
+    assert_eq!(seal(&written).unwrap(), FIXTURE);
+    assert_eq!(unseal(FIXTURE.as_bytes()), Ok(written));
+    let twin = |from: &str, to: &str| unseal(FIXTURE.replacen(from, to, 1).as_bytes()).unwrap_err();
+    assert!(twin("\"next_offset\":42", "\"next_offset\":41").contains("hash"));
+    // A whole manifest of another version, whatever its fields are, is refused by its version.
+    let other = "{\"version\":1,\"job\":\"j\"}";
+    let hash = id::content_hash("palisade.manifest.v1", other.as_bytes());
+    let refused = unseal(format!("{other}\n{{\"hash\":\"{hash}\"}}\n").as_bytes()).unwrap_err();
+    assert!(refused.contains("version 1"), "{refused}");
+}

@@ -123,7 +123,7 @@ impl Scan {
             anstream::eprintln!("interrupted: the files were not read to their ends");
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        if summary.rejected > 0 && summary.events == 0 {
+        if summary.rejected > 0 && summary.events == 0 && summary.resumed == 0 {
             anstream::eprintln!("nothing could be read: is it of the format that was told or guessed?");
             return Ok(ExitCode::FAILURE);
         }

@@ -90,7 +90,10 @@ impl Run<'_> {
         }
         for (pane, mut finding) in found {
             finding.owner = finding.owner.or_else(|| self.plan.stages().owners.of(&finding.entity));
-            self.mark(&mut finding);
+            // A rule sees one event and does not depend on who holds the other lanes; statistics do.
+            if self.missing.iter().any(|missing| *missing > 0) {
+                finding.coverage = "partial_assignment".into();
+            }
             self.metrics.pane_findings.inc();
             if self.landed.frontier.is_none_or(|frontier| pane.end > frontier) {
                 self.pending.findings.push(finding.clone());

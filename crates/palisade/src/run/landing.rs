@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_events::{Finding, Lane, col};
+use palisade_events::{Lane, col};
 use palisade_lake::Table;
 
 use super::cut::{Cut, LaneBytes, LaneCut};
@@ -55,8 +55,7 @@ impl Run<'_> {
         self.pending.rejects.extend(output.rejects.into_iter().filter(|r| new(Table::Rejects, &r.lane, r.offset)));
         self.pending.coverage.extend(output.coverage.into_iter().filter(|c| new(Table::Coverage, &c.lane, c.offset)));
         let findings_from = from(Table::Findings, &output.key);
-        for (offset, mut finding) in output.findings {
-            self.mark(&mut finding);
+        for (offset, finding) in output.findings {
             if offset >= findings_from {
                 self.pending.findings.push(finding.clone());
             }
@@ -78,13 +77,6 @@ impl Run<'_> {
             self.unencoded.push_back(fresh);
         }
         Ok(())
-    }
-
-    /// Says on a finding that this instance does not hold all lanes of its group.
-    pub(super) fn mark(&self, finding: &mut Finding) {
-        if self.missing.iter().any(|missing| *missing > 0) {
-            finding.coverage = "partial_assignment".into();
-        }
     }
 
     /// Passes batches on to the encoder while it has room.

@@ -38,12 +38,20 @@ struct Life {
     workers: Option<usize>,
 }
 
-/// A channel that tells the run to stop when it has read so many records, asked at each turn of the loop.
+/// A channel that tells the run to stop when it has read so many records: it looks whenever it is asked, and at each cut.
 struct StopsAt {
     inner: palisade_ingest::channel::ChannelSource,
     records: u64,
     stop: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
+}
+
+impl StopsAt {
+    fn look(&self) {
+        if self.metrics.records.get() >= self.records {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Source for StopsAt {
@@ -52,9 +60,7 @@ impl Source for StopsAt {
     }
 
     fn next(&mut self, wait: Duration) -> Result<Signal, SourceError> {
-        if self.metrics.records.get() >= self.records {
-            self.stop.store(true, Ordering::Relaxed);
-        }
+        self.look();
         self.inner.next(wait)
     }
 
@@ -71,6 +77,7 @@ impl Source for StopsAt {
     }
 
     fn landed(&mut self, lanes: &[(Arc<Lane>, i64)]) {
+        self.look();
         self.inner.landed(lanes);
     }
 }
@@ -124,7 +131,8 @@ impl World {
         };
         let text = format!(
             "job = \"j\"\n[lake]\ncommit_interval_secs = 0.0\ncommit_rows_max = 1\nfsync = false\n\
-             [pipeline]\npatience_secs = 0.0\nidle_secs = {idle_secs:?}\nlateness_secs = 5.0\npane_secs = 1.0\n[anomaly.event_rate]\nfalse_findings_per_day = 50.0\n{}{}{}",
+             [pipeline]\npatience_secs = 0.0\nidle_secs = {idle_secs:?}\nlateness_secs = 5.0\npane_secs = 1.0\n[anomaly.event_rate]\nfalse_findings_per_day = 50.0\n\
+             history_panes_min = 20\nhistory_events_min = 4\n{}{}{}",
             source("audit", "k8s_audit", folder.path().join("audit.log")),
             source("auditd", "auditd", folder.path().join("auditd.log")),
             source("alerts", "falco", "-".into()),

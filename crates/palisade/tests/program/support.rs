@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use palisade_drill::{Attack, Drill, Settings, Stream};
 
@@ -54,6 +55,25 @@ pub(crate) fn rows(lake: &Path, query: &str) -> Vec<serde_json::Value> {
 pub(crate) fn number(lake: &Path, query: &str) -> i64 {
     let rows = rows(lake, query);
     rows[0].as_object().unwrap().values().next().unwrap().as_i64().unwrap()
+}
+
+/// Events in a lake; 0 where there is none yet.
+pub(crate) fn events(lake: &Path) -> i64 {
+    let out = program().args(["sql", "--json", "--lake"]).arg(lake).arg("SELECT count(*) AS n FROM events").output();
+    let row = text(&out.unwrap().stdout);
+    serde_json::from_str::<serde_json::Value>(row.trim()).ok().and_then(|row| row["n"].as_i64()).unwrap_or(0)
+}
+
+/// Waits until a lake holds more events than `before`, which takes as long as it takes; returns how many.
+pub(crate) fn wait_for_growth(lake: &Path, before: i64) -> i64 {
+    for _ in 0..600 {
+        let now = events(lake);
+        if now > before {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("nothing has landed for minutes: there were {before} events");
 }
 
 /// Every finding, whole, by id.
