@@ -263,7 +263,8 @@ impl EventRate {
             let mut then = baseline.clone();
             then.catch_up(tick.before, self.forgetting);
             let unlikely = then.warm.then(|| unlikely(&then, count, bar)).flatten().filter(Unlikely::is_finding)?;
-            return Some(Told { unlikely, baseline: then, adopted: false });
+            // However long the loss lasts, a level is told once.
+            return baseline.run.tells(count).then_some(Told { unlikely, baseline: then, adopted: false });
         }
         baseline.catch_up(tick.before, self.forgetting);
         let old_enough = baseline.age() >= self.config.history_panes_min;
@@ -280,10 +281,7 @@ impl EventRate {
                 baseline.extend_run(count);
                 baseline.learn(count.min(unlikely.limit), self.forgetting);
                 let adopted = baseline.run.panes >= self.config.shift_panes.max(1);
-                let tell = baseline.run.panes == 1 || count >= baseline.run.told.saturating_mul(2);
-                if tell {
-                    baseline.run.told = count;
-                }
+                let tell = baseline.run.tells(count);
                 if adopted {
                     baseline.adopt_run(pane.end);
                 }
@@ -392,7 +390,7 @@ impl Detector for EventRate {
         match tally::merge(partials, self.config.pane_entities_max) {
             Ok((tallies, room)) => {
                 self.panes_short += u64::from(room == Room::Short);
-                Ok(self.close_tallies(pane, coverage, tallies))
+                Ok(self.close_tallies(pane, room.coverage(coverage), tallies))
             }
             Err(error) => {
                 self.close_tallies(pane, PaneCoverage::Lossy, BTreeMap::new());

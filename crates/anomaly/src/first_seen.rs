@@ -276,7 +276,7 @@ impl Detector for FirstSeen {
         match tally::merge(partials, self.config.pane_values_max) {
             Ok((tallies, room)) => {
                 self.counters.panes_short += u64::from(room == Room::Short);
-                Ok(self.close_tallies(pane, coverage, tallies))
+                Ok(self.close_tallies(pane, room.coverage(coverage), tallies))
             }
             Err(error) => {
                 self.close_tallies(pane, PaneCoverage::Lossy, BTreeMap::new());

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use hashbrown::{Equivalent, HashMap};
-use palisade_events::seam::Pane;
+use palisade_events::seam::{Pane, PaneCoverage};
 use palisade_events::time::Micros;
 use palisade_events::{Entity, EventBatch, Evidence, Result, col};
 
@@ -321,6 +321,13 @@ pub(crate) enum Room {
     Enough,
     /// More keys than the bound: those with the largest hashes were left out.
     Short,
+}
+
+impl Room {
+    /// What is known of a pane that keys were left out of: they are missing from it like any other loss.
+    pub(crate) fn coverage(self, known: PaneCoverage) -> PaneCoverage {
+        if self == Self::Short { PaneCoverage::Lossy } else { known }
+    }
 }
 
 /// Joins the partials of a pane's lanes, in key order.

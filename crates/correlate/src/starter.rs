@@ -85,15 +85,18 @@ mod tests {
         b.finish().unwrap()
     }
 
-    /// The counts of the findings over records that each have a pane of their own.
+    /// The counts of the findings over records, whose panes close in order.
     fn counts(uid: &str, records: &[Record]) -> Vec<i64> {
         let spec = starter().unwrap().into_iter().find(|spec| spec.uid.ends_with(uid)).unwrap();
         let mut detector = SqlCorrelation::new(spec, Bounds::default()).unwrap();
-        let mut counts = Vec::new();
-        for (uid, record) in (1..).zip(records) {
-            let pane = Panes::new(10 * SECOND).of(record.0 * SECOND);
-            let mut fold = detector.lane();
-            fold.fold(&batch(uid, record), &[(pane, vec![0])]).unwrap();
+        let (mut counts, mut fold) = (Vec::new(), detector.lane());
+        let pane_of = |record: &Record| Panes::new(10 * SECOND).of(record.0 * SECOND);
+        for (place, record) in records.iter().enumerate() {
+            let pane = pane_of(record);
+            fold.fold(&batch(place as u64 + 1, record), &[(pane, vec![0])]).unwrap();
+            if records.get(place + 1).is_some_and(|next| pane_of(next) == pane) {
+                continue;
+            }
             let partial = fold.take(pane).unwrap();
             let findings = detector.close(pane, PaneCoverage::Complete, &Vec::from_iter(partial)).unwrap();
             counts.extend(findings.iter().map(|finding| finding.count));
@@ -144,6 +147,10 @@ mod tests {
         assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..6], allowed("secrets"))), Vec::<i64>::new());
         assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..], allowed("secrets"))), vec![13]);
         assert_eq!(counts("denied_then_allowed", &refused(&KINDS[..], allowed("pods"))), Vec::<i64>::new());
+        // One more refusal after the success hides nothing.
+        let mut probing = refused(&KINDS[..], allowed("secrets"));
+        probing.push((301, "list", "nodes", "", "ResponseComplete", 403));
+        assert_eq!(counts("denied_then_allowed", &probing), vec![13]);
     }
 
     #[test]

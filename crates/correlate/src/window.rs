@@ -85,6 +85,17 @@ struct Incident {
     /// End of the last pane in which it showed.
     until: Micros,
     event_uids: BTreeSet<String>,
+    /// What shows of it in the pane that is being judged.
+    #[serde(skip)]
+    fresh: BTreeSet<String>,
+}
+
+impl Incident {
+    /// Whether a result is part of it: it shares an event, or neither has any.
+    fn shares(&self, event_uids: &BTreeSet<String>) -> bool {
+        let is_bare = self.event_uids.is_empty() && self.fresh.is_empty() && event_uids.is_empty();
+        is_bare || !self.event_uids.is_disjoint(event_uids) || !self.fresh.is_disjoint(event_uids)
+    }
 }
 
 impl Window {
@@ -181,6 +192,7 @@ impl Window {
         shared.forget(start);
         shared.counters.results_skipped += skipped;
         let news = found.into_iter().filter_map(|candidate| shared.tell(pane, candidate)).collect();
+        shared.settle(pane);
         shared.bound(self.bounds.incidents_max);
         Ok(news)
     }
@@ -309,23 +321,24 @@ impl Shared {
     fn tell(&mut self, pane: Pane, candidate: Candidate) -> Option<Finding> {
         let incidents = self.incidents.entry(candidate.finding.entity.to_string()).or_default();
         let event_uids: BTreeSet<String> = candidate.event_uids.into_iter().collect();
-        let same = |incident: &&mut Incident| {
-            !incident.event_uids.is_disjoint(&event_uids) || (incident.event_uids.is_empty() && event_uids.is_empty())
-        };
+        let same = |incident: &&mut Incident| incident.shares(&event_uids);
         match incidents.iter_mut().find(same) {
             Some(incident) => {
-                // What showed in an earlier pane and does not now has left the window.
-                if incident.until != pane.end {
-                    incident.event_uids.clear();
-                }
-                incident.event_uids.extend(event_uids);
+                incident.fresh.extend(event_uids);
                 incident.until = pane.end;
                 None
             }
             None => {
-                incidents.push(Incident { until: pane.end, event_uids });
+                incidents.push(Incident { until: pane.end, event_uids: BTreeSet::new(), fresh: event_uids });
                 Some(candidate.finding)
             }
+        }
+    }
+
+    /// All of a pane was told: what showed in an earlier pane and does not in this one has left the window.
+    fn settle(&mut self, pane: Pane) {
+        for incident in self.incidents.values_mut().flatten().filter(|incident| incident.until == pane.end) {
+            incident.event_uids = std::mem::take(&mut incident.fresh);
         }
     }
 
@@ -335,9 +348,17 @@ impl Shared {
         if count <= incidents_max {
             return;
         }
-        let mut ages: Vec<Micros> = self.incidents.values().flatten().map(|incident| incident.until).collect();
+        let all = self.incidents.iter().flat_map(|(entity, incidents)| incidents.iter().map(move |i| (entity, i)));
+        let mut ages: Vec<(Micros, &String, &BTreeSet<String>)> =
+            all.map(|(entity, incident)| (incident.until, entity, &incident.event_uids)).collect();
         ages.sort_unstable();
-        let oldest = ages[count - incidents_max - 1];
-        self.forget(oldest);
+        let surplus: BTreeSet<(Micros, String, BTreeSet<String>)> = ages[..count - incidents_max]
+            .iter()
+            .map(|(until, entity, uids)| (*until, (*entity).clone(), (*uids).clone()))
+            .collect();
+        self.incidents.retain(|entity, incidents| {
+            incidents.retain(|i| !surplus.contains(&(i.until, entity.clone(), i.event_uids.clone())));
+            !incidents.is_empty()
+        });
     }
 }

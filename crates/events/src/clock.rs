@@ -72,7 +72,7 @@ impl LaneClock {
     /// there, and its time is less than `max_before` less the lateness. The clock's other state is not needed, because a
     /// maximum that nothing bears out yet is not told to the rows before it.
     pub fn observe(&mut self, time: Micros, carrier: Option<Micros>) -> Moment {
-        let max_before = self.max_before.filter(|max| self.confirmed || *max <= time);
+        let max_before = self.max_before.filter(|_| self.confirmed);
         let bound = carrier.map(|carrier| carrier.saturating_add(self.tolerance.skew_max));
         let doubtful = match bound {
             Some(bound) => self.is_beyond(bound, time),

@@ -1,6 +1,6 @@
 //! The views that every hunt has, as SQL.
 
-use palisade_events::schema::COLUMNS;
+use palisade_events::schema::{COLUMNS, Column};
 use palisade_lake::DispositionStatus;
 
 /// `CREATE VIEW` statements, each after those that it uses.
@@ -18,7 +18,14 @@ pub(crate) fn all() -> Vec<String> {
 /// Events under the names of the Elastic Common Schema, and `event_uid` to join by.
 fn events_ecs() -> String {
     let named = COLUMNS.iter().filter(|c| !c.ecs.is_empty());
-    let columns: Vec<String> = named.map(|c| format!("\"{}\" AS \"{}\"", c.name, c.ecs)).collect();
+    let column = |c: &Column| match c.ecs {
+        "event.outcome" => {
+            let outcome = "CASE status_id WHEN 1 THEN 'success' WHEN 2 THEN 'failure' ELSE 'unknown' END";
+            format!("{outcome} AS \"{}\"", c.ecs)
+        }
+        ecs => format!("\"{}\" AS \"{ecs}\"", c.name),
+    };
+    let columns: Vec<String> = named.map(column).collect();
     format!("CREATE VIEW events_ecs AS SELECT event_uid, date, {} FROM events", columns.join(", "))
 }
 

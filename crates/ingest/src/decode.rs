@@ -302,7 +302,7 @@ impl LaneContext {
     pub fn end_event(&self, out: &mut Decoded, clock: &mut LaneClock, record: &RecordMeta, end: EventEnd<'_>) {
         let moment = clock.observe(end.time, record.time.filter(|_| record.time_is_brokers));
         // A time that is not believed dates the row by its carrier, so that it lands where it can be found.
-        let time = if moment.doubtful { record.time.or(moment.max_before).unwrap_or(end.time) } else { end.time };
+        let time = if moment.doubtful { record.time.or(clock.max()).unwrap_or(end.time) } else { end.time };
         let row = &mut out.events;
         let uid = self.hash.event_uid(record.offset, end.index);
         // The id is hex digits, so it is always UTF-8.

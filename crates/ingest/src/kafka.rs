@@ -74,6 +74,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A lane whose queue was empty is not asked again for this long: asking costs about as much as a record does, and many
 /// quiet lanes must not slow down a busy one.
 const QUIET: Duration = Duration::from_millis(1);
+/// Bound on the question whether brokers and topics are there.
+const DOUBT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bound on the question which partitions there are.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -89,6 +91,8 @@ pub struct KafkaSource {
     turn: usize,
     /// When the ends of partitions are compared with what was read.
     compare_at: Instant,
+    /// No broker could be reached, or a topic was not found, when that was last heard of.
+    in_doubt: bool,
 }
 
 struct OpenLane {
@@ -174,6 +178,7 @@ impl KafkaSource {
             ready: VecDeque::new(),
             turn: 0,
             compare_at: clock_now() + place::COMPARE_EVERY,
+            in_doubt: false,
         })
     }
 
@@ -253,8 +258,16 @@ impl KafkaSource {
     }
 
     /// What an error of the consumer means: most are passing, and librdkafka goes on by itself.
-    fn judge(&self, error: KafkaError) -> Result<(), SourceError> {
+    fn judge(&mut self, error: KafkaError) -> Result<(), SourceError> {
         match error {
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic,
+            ) => {
+                self.in_doubt = true;
+                Ok(())
+            }
             KafkaError::MessageConsumptionFatal(code) => Err(self.error(format!("fatal: {code}"), false)),
             KafkaError::MessageConsumption(
                 code @ (RDKafkaErrorCode::TopicAuthorizationFailed
@@ -266,6 +279,24 @@ impl KafkaSource {
                 Ok(())
             }
         }
+    }
+
+    /// After brokers could not be reached, or a topic not be found: asks whether that is still so, since a source that has
+    /// nothing to read hears nothing when it is over.
+    fn resolve_doubt(&mut self) -> Result<(), SourceError> {
+        // Patterns of names stand for whatever topics there are.
+        let named = self.settings.topics.iter().filter(|topic| !topic.starts_with('^'));
+        for topic in named.filter(|_| self.in_doubt) {
+            let metadata = self
+                .consumer
+                .fetch_metadata(Some(topic), DOUBT_TIMEOUT)
+                .map_err(|e| self.error(format!("no broker can be reached: {e}"), true))?;
+            if metadata.topics().iter().all(|t| t.error().is_some() || t.partitions().is_empty()) {
+                return Err(self.error(format!("there is no topic {topic}"), true));
+            }
+        }
+        self.in_doubt = false;
+        Ok(())
     }
 
     /// Asks the lanes in turn, until one has something to say. Only then is more taken out of the queues: what is held or
@@ -280,6 +311,8 @@ impl KafkaSource {
             }
             match open.stage {
                 Stage::Reading => self.drain(index, now)?,
+                // Finding a place assigns, which would answer a rebalance before those who leave are let go.
+                Stage::Lost { .. } if self.lanes.iter().any(|open| open.stage == Stage::Leaving) => {}
                 Stage::Lost { pause } => self.find_again(index, pause)?,
                 Stage::Leaving => {}
             }
@@ -367,6 +400,7 @@ impl Source for KafkaSource {
             self.compare_ends(now)?;
             self.ask_lanes(now)?;
             if self.ready.is_empty() {
+                self.resolve_doubt()?;
                 if now >= deadline {
                     return Ok(Signal::Nothing);
                 }

@@ -256,11 +256,21 @@ impl Mapper<'_> {
             self.time = Some((time, spelled(value).map(Cow::into_owned).unwrap_or_default()));
         }
         for column in mapping.columns.get(path).into_iter().flatten() {
-            let AnyColumn::Words(words) = column else {
-                if let Some(value) = values().next() {
-                    self.put_scalar(*column, value, row);
+            let words = match column {
+                AnyColumn::Words(words) => words,
+                // A list that one text stands for, as of arguments, is joined: its members are what rules look for.
+                AnyColumn::Text(_) | AnyColumn::Word(_) if values().nth(1).is_some() => {
+                    let members: Vec<_> = values().filter_map(spelled).take(self.list_items_max + 1).collect();
+                    self.cut |= members.len() > self.list_items_max;
+                    self.put_scalar(*column, FieldRef::Str(&members.join(" ")), row);
+                    continue;
                 }
-                continue;
+                _ => {
+                    if let Some(value) = values().next() {
+                        self.put_scalar(*column, value, row);
+                    }
+                    continue;
+                }
             };
             let spelled: Vec<Cow<'v, str>> = values().filter_map(spelled).take(self.list_items_max + 1).collect();
             let parts: Vec<&str> = match (&mapping.list_separator, spelled.as_slice()) {

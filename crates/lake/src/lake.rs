@@ -289,6 +289,7 @@ impl Lake {
         self.put_files(table, files).await.map_err(store_error)?;
         let (bytes, entry) = write_entry(intent, files, (self.options.clock_ms)()).map_err(store_error)?;
 
+        self.check_place(table).await.map_err(store_error)?;
         let mut observed = Observed::default();
         let mut failed = None;
         for attempt in 1..=attempts_max {
@@ -328,6 +329,13 @@ impl Lake {
             Outcome::Conflict { why } => CommitError::Conflict { table, why },
             other => CommitError::Conflict { table, why: format!("{other:?}") },
         }
+    }
+
+    /// Fails unless the newest known log entry is where it was: a lake that was moved away, or whose file system is gone,
+    /// must not begin a second life in an empty place. Put if absent would find every version absent there.
+    async fn check_place(&self, table: Table) -> Result<()> {
+        let path = self.root.path(&[table.name(), "_delta_log"]).join(format!("{:020}.json", self.version(table)));
+        self.root.store.head(&path).await.map(drop).map_err(Error::from)
     }
 
     /// Stores files under their names. They hold hashes of their contents, so that a second time changes nothing.

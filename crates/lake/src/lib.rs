@@ -97,6 +97,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether trying again can help: the store failed, not what was asked of it.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Delta(_))
+    }
+}
+
+impl Error {
     /// Whether trying again can help.
     pub fn retry(&self) -> bool {
         matches!(self, Self::Store(_))

@@ -138,7 +138,7 @@ pub struct PipelineConfig {
     /// degraded, before the run ends with an error.
     pub patience_secs: f64,
     /// Largest record, in bytes of its payload after decompression; longer ones are rejected as `too_large`. At least
-    /// 1024, 2 MiB by default.
+    /// 1024, 8 MiB by default.
     pub record_bytes_max: usize,
 }
 

@@ -262,6 +262,10 @@ impl<'p> Run<'p> {
         let owned = recovered.take_lake()?;
         let writer = Writer::start(owned, config, Arc::clone(&metrics), Arc::clone(&options.stop))?;
         let now = clock::now();
+        metrics.degrade(
+            "assignment",
+            "no lanes yet: a consumer group gives them when it has seen a dead member off".into(),
+        );
         Ok(Self {
             ended: vec![false; inputs.len()],
             outbox: Outbox::new(options.sinks, &recovered.undelivered)?,

@@ -77,6 +77,17 @@ pub(crate) struct Run {
     pub(crate) told: u64,
 }
 
+impl Run {
+    /// Whether a count is worth telling after what was told of this run; if so, it is told now.
+    pub(crate) fn tells(&mut self, count: u64) -> bool {
+        let tells = self.told == 0 || count >= self.told.saturating_mul(2);
+        if tells {
+            self.told = count;
+        }
+        tells
+    }
+}
+
 impl Seen for Baseline {
     fn seen(&self) -> Micros {
         self.seen

@@ -86,7 +86,7 @@ const FINDINGS: TableNotes = TableNotes {
         "author" text "" "rule.author"
             "Who wrote the rule.";
         "references" words "" "rule.reference"
-            "Where to read more: URLs.";
+            "Where to read more: URLs, or the paper of a statistical method.";
         "false_positives" words "" ""
             "What else looks like this.";
         "triage" words "remediation.desc" ""
@@ -110,7 +110,7 @@ const FINDINGS: TableNotes = TableNotes {
         "evidence" text "" ""
             "The same events as a JSON array of `event_uid`, `source` and `position` (topic, partition and offset, or file and line).";
         "excerpt" text "evidences.data" ""
-            "The first event behind it as flat JSON; of an anomaly, only where to find it.";
+            "The first event behind it as flat JSON; of an anomaly, its main columns.";
         "coverage" text "" ""
             "What was known of the completeness of its window: `complete`, `lossy` or `partial_assignment`.";
         "suppressed_by" text "status_detail" ""

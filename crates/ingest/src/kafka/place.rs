@@ -55,8 +55,9 @@ impl KafkaSource {
         let low = self.ask(lanes, Offset::Beginning, timeout)?;
         let high = self.ask(lanes, Offset::End, timeout)?;
         let bounds = lanes.iter().zip(low.into_iter().zip(high)).map(|(lane, (low, high))| {
-            let high = high.ok_or_else(|| self.error(format!("the end of {lane} is not known"), true))?;
-            Ok(Bounds { low: low.unwrap_or(high), high })
+            let known =
+                |end: Option<i64>| end.ok_or_else(|| self.error(format!("the ends of {lane} are not known"), true));
+            Ok(Bounds { low: known(low)?, high: known(high)? })
         });
         bounds.collect()
     }
@@ -220,7 +221,6 @@ impl KafkaSource {
         if now < self.compare_at {
             return Ok(());
         }
-        self.compare_at = now + COMPARE_EVERY;
         let at_end = |open: &&OpenLane| open.caught_up && open.stage == Stage::Reading;
         let read: Vec<&OpenLane> = self.lanes.iter().filter(at_end).collect();
         let lanes: Vec<&Arc<Lane>> = read.iter().map(|open| &open.lane).collect();
@@ -235,6 +235,7 @@ impl KafkaSource {
             // It is asked again in time; trouble that matters shows elsewhere.
             Err(error) => tracing::debug!(%error, "ends are not compared"),
         }
+        self.compare_at = now + COMPARE_EVERY;
         Ok(())
     }
 }

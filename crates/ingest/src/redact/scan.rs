@@ -46,7 +46,7 @@ const SIGNS: &[(&str, Judge)] = &[
     ("akia", |bytes, _, end| certain(is_aws_key(bytes, end))),
     ("asia", |bytes, _, end| certain(is_aws_key(bytes, end))),
     // "authorization"
-    ("zation", |bytes, at, end| certain(follows(bytes, at, b"authori") && is_assigned(bytes, end))),
+    ("zation", |bytes, at, end| certain(follows(bytes, at, b"authori") && is_announced(bytes, end))),
     ("bearer", |bytes, _, end| {
         let next = bytes.get(end);
         certain(next.is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%')))
@@ -55,10 +55,13 @@ const SIGNS: &[(&str, Judge)] = &[
     (":\\/", |_, _, _| Certain),
     // "://", percent-encoded.
     ("%2f%2f", |bytes, at, _| certain(follows(bytes, at, b"%3a"))),
-    // "password", "passwd", "passphrase"
+    // "password", "passwd", "passphrase", and as keys spell them.
     ("sswo", |_, _, _| Certain),
     ("sswd", |_, _, _| Certain),
     ("ssphr", |_, _, _| Certain),
+    ("ss_", |bytes, at, end| certain(is_split_password(bytes, at, end))),
+    ("ss-", |bytes, at, end| certain(is_split_password(bytes, at, end))),
+    ("ss.", |bytes, at, end| certain(is_split_password(bytes, at, end))),
     ("mysql", |bytes, _, end| certain(has_option(bytes, end, b"-p"))),
     ("mariad", |bytes, _, end| certain(has_option(bytes, end, b"-p"))),
     // "sshpass"
@@ -73,8 +76,10 @@ const SIGNS: &[(&str, Judge)] = &[
     ("i_key", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
     ("ikey", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
     ("i-key", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
+    ("i.key", |bytes, at, _| certain(follows(bytes, at, b"ap"))),
     // The name of a variable whose value follows.
-    ("y\",\"v", |bytes, at, end| certain(follows(bytes, at, b"ke") && bytes[end..].starts_with(b"alue\""))),
+    ("key\"", |bytes, _, end| certain(names_value(&bytes[end - 1..]))),
+    ("key\\", |bytes, _, end| certain(names_value(&bytes[end - 1..]))),
     ("\\u00", |bytes, _, end| certain(is_needless_escape(bytes, end))),
     ("ecret", secret),
     ("ata\"", |bytes, at, _| data(bytes, at)),
@@ -98,10 +103,12 @@ fn secret(bytes: &[u8], at: usize, end: usize) -> Sign {
         return Clean;
     }
     let (word, rest) = (at - 1, &bytes[end..]);
-    let begins = |with: &[u8]| rest.get(..with.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(with));
-    let is_key =
-        ["aws", "aws_", "aws-", "client", "client_", "client-"].iter().any(|w| follows(bytes, word, w.as_bytes()));
-    if is_key || begins(b"_access_key") || begins(b"accesskey") || rest.starts_with(b"\",\"value\"") {
+    // Keys are known however their words are joined.
+    let before = bytes[..word].strip_suffix(b"_").or(bytes[..word].strip_suffix(b"-"));
+    let before = before.or(bytes[..word].strip_suffix(b".")).unwrap_or(&bytes[..word]);
+    let is_key = ["aws", "client"].iter().any(|w| follows(before, before.len(), w.as_bytes()));
+    let joined = rest.iter().filter(|b| !matches!(b, b'_' | b'-' | b'.')).map(u8::to_ascii_lowercase);
+    if is_key || joined.take(9).eq(*b"accesskey") || names_value(rest) {
         return Certain;
     }
     match rest.first() {
@@ -218,12 +225,34 @@ pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// At the end of a name: whether the value that it names follows, in JSON or in JSON inside a string.
+fn names_value(rest: &[u8]) -> bool {
+    let skipped = rest.iter().take(16).take_while(|b| matches!(b, b'"' | b'\\' | b',' | b' ' | b'\n')).count();
+    skipped > 0 && rest[skipped..].starts_with(b"value") && matches!(rest.get(skipped + 5), Some(b'"' | b'\\'))
+}
+
+/// At "ss" and a separator: "pass_word", "pass-phrase" and the like.
+fn is_split_password(bytes: &[u8], at: usize, end: usize) -> bool {
+    let goes_on = ["word", "wd", "phrase"]
+        .iter()
+        .any(|with| bytes.get(end..end + with.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(with.as_bytes())));
+    follows(bytes, at, b"pa") && goes_on
+}
+
 /// The needle is folded to lower case, the key is not; and a token goes on with a second part.
 fn is_jwt(bytes: &[u8], end: usize) -> bool {
     let rest = &bytes[end..];
-    let part = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')).count();
-    bytes[..end].ends_with(b"eyJ") && part >= 5 && rest.get(part) == Some(&b'.')
+    if !bytes[..end].ends_with(b"eyJ") {
+        return false;
+    }
+    // Longer first parts are looked at closely once, instead of again at every place that begins like a token.
+    let part = rest.iter().take(JWT_PART_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let part = part.count();
+    part == JWT_PART_MAX || (part >= 5 && rest.get(part) == Some(&b'.'))
 }
+
+/// Bytes of a token's first part that are scanned for its end.
+const JWT_PART_MAX: usize = 8192;
 
 fn is_aws_key(bytes: &[u8], end: usize) -> bool {
     bytes[end - 4].is_ascii_uppercase()
@@ -233,15 +262,27 @@ fn is_aws_key(bytes: &[u8], end: usize) -> bool {
 /// After a word such as `token`: an equals sign, perhaps percent-encoded, the end of an option, or a key whose value is
 /// text.
 fn is_assigned(bytes: &[u8], end: usize) -> bool {
+    let rest = bytes[end..].trim_ascii_start();
+    let rest = rest.strip_prefix(b"\"").unwrap_or(rest).trim_ascii_start();
+    let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    // What a key of JSON holds that is no text is no secret.
+    let is_no_text = |value: &[u8]| {
+        let literal = |word: &&[u8]| {
+            value.strip_prefix(*word).is_some_and(|rest| rest.first().is_none_or(|b| !b.is_ascii_alphanumeric()))
+        };
+        matches!(value.first(), Some(b'{' | b'[')) || [&b"true"[..], b"false", b"null"].iter().any(literal)
+    };
+    is_announced(bytes, end) && !value.is_some_and(is_no_text)
+}
+
+/// After a word that announces a secret: something that parts it from what it announces.
+fn is_announced(bytes: &[u8], end: usize) -> bool {
     let mut rest = bytes[end..].iter().copied().skip_while(|b| matches!(b, b'"' | b'\'' | b'\\' | b' '));
     match rest.next() {
-        Some(b'=') => true,
-        Some(b':') => {
-            rest.find(|b| !b.is_ascii_whitespace()).is_none_or(|b| !matches!(b, b't' | b'f' | b'n' | b'{' | b'['))
-        }
-        // A member of an array, as in ["--token","…"], or a name beside its value.
-        Some(b',') => true,
-        _ => matches!(bytes.get(end), Some(b' ' | b'&' | b'%' | b'+')),
+        // A comma: a member of an array, as in ["--token","…"], or a name beside its value.
+        Some(b'=' | b':' | b',') => true,
+        // Go writes the `&` of a query as an escape.
+        _ => matches!(bytes.get(end), Some(b' ' | b'&' | b'%' | b'+')) || bytes[end..].starts_with(b"\\u0026"),
     }
 }
 
@@ -268,7 +309,7 @@ fn is_needless_escape(bytes: &[u8], end: usize) -> bool {
         .get(end..end + 2)
         .and_then(|hex| std::str::from_utf8(hex).ok())
         .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-    code.is_some_and(|code| (b' '..0x7f).contains(&code) && !matches!(code, b'&' | b'<' | b'>' | b'\'' | b'"'))
+    code.is_some_and(|code| (b' '..0x7f).contains(&code) && !matches!(code, b'&' | b'<' | b'>'))
 }
 
 #[cfg(test)]
@@ -329,6 +370,19 @@ mod tests {
         "\"secrets\" \"binaryData\"",
         "\"secrets\" /data/x",
         "\"secrets\" /stringData/x",
+        "command=--token\\u0026command=s.abc",
+        "DB_SECRET\\\",\\\"value\\\":\\\"x",
+        "SECRET_KEY\\\",\\\"value\\\":\\\"x",
+        "Authorization: f00dcafe",
+        "Authorization: negotiate YII",
+        "token: nope1",
+        "client.secret",
+        "api.key",
+        "aws.secret",
+        "my-secret-access-key",
+        "pass_phrase",
+        "pass-word",
+        "{\\u0022kind\\u0022:1}",
         "\"Secret\" \\\"data\\\"",
     ];
 
@@ -343,7 +397,7 @@ mod tests {
             found[0]
         };
         // Tokens have a case, and so have options and the keys of Kubernetes objects.
-        let has_case = |word: &str| ["eyJ", "AKIA", "ASIA", " -", "value"].iter().any(|w| word.contains(w));
+        let has_case = |word: &str| ["eyJ", "AKIA", "ASIA", " -", "value", "\\u"].iter().any(|w| word.contains(w));
         for word in WORDS {
             assert!(both(&format!(r#"{{"a":"x {word} y"}}"#)), "{word}");
             assert!(both(word), "{word} alone");
@@ -358,6 +412,8 @@ mod tests {
             r#"{"resource":"secrets","verb":"list"}"#,
             r#"{"metadata":{"name":"a"},"data":{"k":"v"}}"#,
             r#"{"subresource":"token"}"#,
+            r#"{"automountServiceAccountToken":false,"token":null,"token":{"a":1}}"#,
+            r#"{"key":"value","class-key":"values"}"#,
             "https://example.com/x",
             "asiapacific",
             "curly",

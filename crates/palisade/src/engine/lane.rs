@@ -212,13 +212,12 @@ impl LaneWork {
         self.totals.add(&counts);
         let mut coverage = std::mem::take(&mut self.decoded.coverage);
         self.close_gaps(&events, &mut coverage);
-        for fact in coverage.iter().filter(|fact| fact.kind.is_loss()) {
-            let (window_start, window_end) = (fact.window_start, fact.window_end);
-            self.recent_losses.push_back(RecentLoss { offset: fact.offset, window_start, window_end });
-            if self.recent_losses.len() > RECENT_LOSSES_MAX {
-                self.recent_losses.pop_front();
-            }
-        }
+        coverage.sort_by_key(|fact| fact.offset);
+        self.recent_losses.extend(coverage.iter().filter(|fact| fact.kind.is_loss()).map(|fact| RecentLoss {
+            offset: fact.offset,
+            window_start: fact.window_start,
+            window_end: fact.window_end,
+        }));
         let losses = coverage.iter().filter(|fact| fact.kind.is_loss()).map(|fact| LossWindow {
             window_start: fact.window_start,
             window_end: fact.window_end,
@@ -227,6 +226,7 @@ impl LaneWork {
         let losses = losses.collect();
         let rejects = std::mem::take(&mut self.decoded.rejects);
         let findings = self.observe(&events)?;
+        self.recent_losses.drain(..self.recent_losses.len().saturating_sub(RECENT_LOSSES_MAX));
         let key = super::lane_key(&self.lane);
         Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, events, ends_at: None })
     }
@@ -315,10 +315,10 @@ impl LaneWork {
         }
         let offsets: Vec<i64> = matches.iter().map(|m| events.long(col::OFFSET).value(m.row as usize)).collect();
         for (offset, finding) in offsets.iter().zip(&mut findings) {
-            let hits = |loss: &RecentLoss| {
-                loss.offset <= *offset && (loss.window_start..=loss.window_end).contains(&finding.time)
-            };
-            if self.recent_losses.iter().any(hits) {
+            // As many losses as one record at a time would have left, whatever the batch holds.
+            let told = self.recent_losses.partition_point(|loss| loss.offset <= *offset);
+            let mut known = self.recent_losses.range(told.saturating_sub(RECENT_LOSSES_MAX)..told);
+            if known.any(|loss| (loss.window_start..=loss.window_end).contains(&finding.time)) {
                 finding.coverage = PaneCoverage::Lossy.name().into();
             }
         }

@@ -125,6 +125,10 @@ impl Run<'_> {
         let mut woken = false;
         while let Some(key) = self.sleeper_with_work() {
             self.engine.wake(&key);
+            if let Some(post) = self.posts.get_mut(&key) {
+                // What it brings may move no watermark; it has its time all the same before it counts as silent again.
+                post.progress.1 = clock::now();
+            }
             woken = true;
         }
         if woken {

@@ -37,6 +37,8 @@ pub(super) struct Cut {
     pub(super) pieces: Vec<(String, Vec<u8>)>,
     pub(super) accounting: serde_json::Value,
     pub(super) fingerprint: String,
+    /// When it was made, for whoever reads the manifest: the same each time that it is written.
+    pub(super) created_us: i64,
     /// See [`Landed::limbo`].
     pub(super) limbo: Limbo,
 }

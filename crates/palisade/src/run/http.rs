@@ -80,7 +80,7 @@ fn answer(method: &Method, url: &str, metrics: &Metrics) -> (u16, String) {
         // Degraded is alive: a restart would not bring back a lost partition.
         (Method::Get | Method::Head, "/healthz") => (200, words),
         (Method::Get | Method::Head, "/readyz") if health.ready => (200, words),
-        (Method::Get | Method::Head, "/readyz") => (503, "not ready".into()),
+        (Method::Get | Method::Head, "/readyz") => (503, format!("not ready\n{words}")),
         _ => (404, "there are /metrics, /healthz and /readyz".into()),
     }
 }

@@ -160,6 +160,7 @@ impl Run<'_> {
             pieces,
             accounting: self.accounting(),
             fingerprint: self.plan.fingerprint().to_owned(),
+            created_us: clock::wall_us(),
         };
         cut.lanes.extend(self.parked.iter().map(|(key, parked)| (key.clone(), parked.clone())));
         for (key, (next, bytes)) in state.lanes {
@@ -203,7 +204,11 @@ impl Run<'_> {
     /// Learns that a cut landed: offsets for lag tools, findings for sinks.
     pub(super) fn note_landed(&mut self, wait: Duration) -> Result<bool> {
         let Some(number) = self.writer.landed(wait)? else {
-            return Ok(self.outbox.deliver());
+            let moved = self.outbox.deliver();
+            if moved {
+                self.metrics.outbox.set(i64::try_from(self.outbox.waiting()).unwrap_or(i64::MAX));
+            }
+            return Ok(moved);
         };
         self.cut_in_flight = None;
         self.summary.cut = number;

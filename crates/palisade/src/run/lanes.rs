@@ -63,16 +63,18 @@ impl Run<'_> {
 
     /// Asks a source for what it has, unless it has ended or is in trouble. True if it had anything.
     pub(super) fn ask(&mut self, index: usize, wait: Duration) -> Result<bool> {
-        let in_trouble = self.troubles[index].is_some_and(|trouble| trouble.waits());
-        if self.ended[index] || in_trouble || self.is_stopping() {
+        let waits = self.troubles[index].is_some_and(|trouble| trouble.waits());
+        let started = self.unstarted[index].is_empty();
+        if self.ended[index] || self.is_stopping() || (waits && started) {
             return Ok(false);
         }
-        if !self.unstarted[index].is_empty() && !self.start_lanes(index)? {
-            return Ok(false);
-        }
-        match self.inputs[index].source().next(wait) {
+        // Lanes that cannot begin keep neither the others from going on nor the group from being answered.
+        let started = started || (!waits && self.start_lanes(index)?);
+        match self.inputs[index].source().next(if started { wait } else { Duration::ZERO }) {
             Ok(signal) => {
-                self.is_well(index);
+                if started {
+                    self.is_well(index);
+                }
                 let any = !matches!(signal, Signal::Nothing);
                 self.on_signal(index, signal)?;
                 Ok(any)
@@ -89,6 +91,8 @@ impl Run<'_> {
         tracing::warn!(%error, again_in = ?trouble.pause_left(), "a source is in trouble");
         self.metrics.degrade(&source_topic(self.inputs[index].name()), error.to_string());
         self.troubles[index] = Some(trouble);
+        // Who cannot be asked has not stayed away.
+        self.expecting_since = clock::now();
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
-/// Batches that may wait for the encoder: with chunks of at most 1 MiB this bounds them to tens of MiB.
+/// Batches that may wait for the encoder: of some chunks of about 1 MiB each, which bounds them to tens of MiB.
 const BATCHES_WAITING: usize = 16;
 /// Commits between maintenance runs.
 const MAINTENANCE_EVERY: i64 = 64;
@@ -38,6 +38,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Writer {
     work: Option<SyncSender<Work>>,
     landed: Receiver<Result<i64>>,
+    closing: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -56,6 +57,8 @@ impl Writer {
     /// Starts the threads.
     pub(super) fn start(owned: Owned, config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Result<Self> {
         let Owned { lake, runtime, epoch } = owned;
+        let closing = Arc::new(AtomicBool::new(false));
+        let is_closing = Arc::clone(&closing);
         let (job, patience) = (config.job.clone(), clock::secs(config.pipeline.patience_secs));
         let (work, work_rx) = sync_channel::<Work>(BATCHES_WAITING);
         let (files, files_rx) = sync_channel::<Result<CutFiles>>(1);
@@ -77,7 +80,7 @@ impl Writer {
             }
         };
         let commit = move || {
-            let mut committer = Committer { lake, runtime, job, epoch, metrics, patience, stop };
+            let mut committer = Committer { lake, runtime, job, epoch, metrics, patience, stop, closing: is_closing };
             while let Ok(files) = files_rx.recv() {
                 let outcome = files.and_then(|files| committer.insist(&files));
                 let failed = outcome.is_err();
@@ -91,7 +94,7 @@ impl Writer {
             thread.map_err(Error::io(format!("starting the {name} thread")))
         };
         let threads = vec![spawn("encode", Box::new(encode))?, spawn("commit", Box::new(commit))?];
-        Ok(Self { work: Some(work), landed, threads })
+        Ok(Self { work: Some(work), landed, threads, closing })
     }
 
     /// Offers a batch; gives it back while the encoder is behind.
@@ -136,6 +139,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.work = None;
+        self.closing.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             // A panic there was reported by the runtime already; the loop saw the queue close.
             let _ = thread.join();
@@ -164,6 +168,8 @@ struct Committer {
     metrics: Arc<Metrics>,
     patience: Duration,
     stop: Arc<AtomicBool>,
+    /// The run is over, whatever becomes of this cut.
+    closing: Arc<AtomicBool>,
 }
 
 impl Committer {
@@ -172,7 +178,7 @@ impl Committer {
         let mut trouble = None;
         loop {
             let error = match self.commit(files) {
-                Err(error @ Error::Lake(_)) => error,
+                Err(Error::Lake(error)) if error.may_pass() && !self.closing.load(Ordering::Relaxed) => error.into(),
                 outcome => {
                     self.metrics.recover("lake");
                     return outcome;
@@ -273,7 +279,7 @@ impl Committer {
             config_fingerprint: cut.fingerprint.clone(),
             pieces,
             accounting: cut.accounting.clone(),
-            created_us: clock::wall_us(),
+            created_us: cut.created_us,
         };
         self.runtime.block_on(state.put_manifest(&manifest))?;
         Ok(())
