@@ -150,7 +150,7 @@ mod tests {
         // One more refusal after the success hides nothing.
         let mut probing = refused(&KINDS[..], allowed("secrets"));
         probing.push((301, "list", "nodes", "", "ResponseComplete", 403));
-        assert_eq!(counts("denied_then_allowed", &probing), vec![13]);
+        assert_eq!(counts("denied_then_allowed", &probing), vec![14]);
     }
 
     #[test]

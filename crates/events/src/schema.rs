@@ -218,7 +218,7 @@ columns! {
     BROKER_TIME Time "metadata_logged_time" "metadata.logged_time" "event.created" "all"
         "Time the record's carrier gave it (Kafka record timestamp).";
     LANE_MAX_BEFORE Time "lane_max_before" "" "" "all"
-        "What `late` was judged by: the largest event time at earlier records of the lane, one too far ahead of its broker's time counted as that time. Absent at the first record, and where only an unconfirmed first row lies ahead.";
+        "What `late` was judged by: the largest event time at earlier records of the lane, one too far ahead of its broker's time counted as that time. Absent until a second row has borne the first one out.";
     LATE Flag "late" "" "" "all"
         "The row was behind its lane's watermark and is in no pane. Exactly: not `time_doubtful`, and `time < lane_max_before - lateness_secs`; false where `lane_max_before` is absent.";
     TIME_DOUBTFUL Flag "time_doubtful" "" "" "all"

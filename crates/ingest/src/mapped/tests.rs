@@ -67,7 +67,7 @@ fn json_values_fill_the_columns_that_the_mapping_names() {
         ),
         (
             json!({"meta.ts": "1714925797663", "proc": [{"name": ["x", "y"], "pid": "no", "parents": "a; b;"}], "product": "p"}),
-            json!({"process_name": "x", "process_pid": null, "process_ancestors": ["a", "b"], "metadata_product_name": "p"}),
+            json!({"process_name": "x y", "process_pid": null, "process_ancestors": ["a", "b"], "metadata_product_name": "p"}),
         ),
     ];
     for (payload, expected) in cases {
