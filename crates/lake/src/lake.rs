@@ -286,10 +286,10 @@ impl Lake {
             create::check(table, &log).await.map_err(store_error)?;
             self.known_mut(table).altered = false;
         }
+        self.check_place(table).await.map_err(store_error)?;
         self.put_files(table, files).await.map_err(store_error)?;
         let (bytes, entry) = write_entry(intent, files, (self.options.clock_ms)()).map_err(store_error)?;
 
-        self.check_place(table).await.map_err(store_error)?;
         let mut observed = Observed::default();
         let mut failed = None;
         for attempt in 1..=attempts_max {

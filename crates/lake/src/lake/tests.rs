@@ -47,6 +47,24 @@ async fn what_landed_is_known_after_reopening() {
 }
 
 #[tokio::test]
+async fn a_lake_that_was_moved_away_is_not_begun_anew_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, aside) = (folder.path().join("lake"), folder.path().join("aside"));
+    let url = place.display().to_string();
+    let mut lake = Lake::open(&url, LakeOptions { attempts_max: 1, ..LakeOptions::fast() }).await.unwrap();
+    let epoch = lake.own(OWNER).await.unwrap();
+    commit(&mut lake, epoch, 0..10).await.unwrap();
+    std::fs::rename(&place, &aside).unwrap();
+    let refused = commit(&mut lake, epoch, 10..20).await.unwrap_err();
+    assert!(matches!(&refused, CommitError::Store { source, .. } if source.may_pass()), "{refused}");
+    assert!(!place.exists(), "nothing was written where the lake is not");
+    std::fs::rename(&aside, &place).unwrap();
+    commit(&mut lake, epoch, 10..20).await.unwrap();
+    assert_eq!(offsets(&mut lake).await, (0..20).collect::<Vec<_>>());
+    assert_eq!(verify(&url, LakeOptions::fast()).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn the_same_commit_again_adds_nothing() {
     let disk = Disk::default();
     let (mut lake, epoch) = owned(disk.options()).await;
