@@ -94,7 +94,7 @@ pub struct LakeConfig {
     pub url: String,
     /// Longest time between commits, in seconds of the wall clock: how stale findings at sinks may be.
     pub commit_interval_secs: f64,
-    /// Rows that wait for a commit, of all tables together, after which it comes earlier.
+    /// Events that wait for a commit after which it comes earlier.
     pub commit_rows_max: usize,
     /// Whether files are forced to disk before a commit counts. Says nothing of object stores.
     pub fsync: bool,

@@ -300,8 +300,7 @@ impl Pipeline {
         std::mem::take(&mut self.coverage)
     }
 
-    /// Takes which detectors could not judge a pane since the last call, and why: such a pane counts as without findings. One
-    /// reason is calling the pipeline from inside an asynchronous task while SQL correlations are on.
+    /// Detectors that could not judge a pane since the last call, and why: such a pane counts as without findings.
     pub fn failures(&mut self) -> Vec<String> {
         self.engine.take_failures()
     }
