@@ -3,6 +3,7 @@
 #
 #   scripts/kafka.sh fetch               get the jars into the cache, once
 #   scripts/kafka.sh start               start a broker, wait until it answers, print its bootstrap address
+#   scripts/kafka.sh start secure        the same with listeners for TLS and SASL; prints the folder that says how to use them
 #   scripts/kafka.sh status              print the bootstrap address of the running broker; fail if none runs
 #   scripts/kafka.sh pid                 print the process id of the running broker; fail if none runs
 #   scripts/kafka.sh stop                end the broker that start started, and remove the scratch folder it made
@@ -15,6 +16,11 @@
 #   PALISADE_KAFKA_DIR        data folder, kept by stop, so that a broker can be started again on its data
 #                             (default: a new folder, removed by stop)
 #   PALISADE_KAFKA_WAIT_SECS  how long start waits for an answer   (default: 90)
+#
+# The folder of `start secure` holds the addresses of the listeners (files plaintext, sasl_plaintext, sasl_ssl, ssl), the
+# authority that signed the broker (ca.pem), what a client shows to `ssl` (client.p12), and one new password for that file
+# and for the user `palisade` of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. OAUTHBEARER takes unsigned tokens, as Kafka does for
+# tests, and ends connections with them. The topic `secure` with one partition is there.
 #
 # It installs nothing but the jars. The broker ends only by `stop`: a caller that may fail sets a trap.
 set -euo pipefail
@@ -99,6 +105,71 @@ load_state() {
 
 running() { load_state && alive "$pid" && [ "$(began "$pid")" = "$since" ]; }
 
+# A certificate for a name, signed by the authority of the folder, in a store of its own.
+certify() { # folder name password
+  local store=(-storetype PKCS12 -storepass "$3")
+  keytool -genkeypair -alias "$2" -keyalg EC -groupname secp256r1 -dname "CN=$2" -validity 30 \
+    -keystore "$1/$2.p12" "${store[@]}"
+  keytool -certreq -alias "$2" -keystore "$1/$2.p12" "${store[@]}" |
+    keytool -gencert -alias ca -ext san=ip:127.0.0.1,dns:localhost -validity 30 -rfc \
+      -keystore "$1/ca.p12" "${store[@]}" >"$1/$2.pem"
+  keytool -importcert -noprompt -alias ca -file "$1/ca.pem" -keystore "$1/$2.p12" "${store[@]}"
+  keytool -importcert -noprompt -alias "$2" -file "$1/$2.pem" -keystore "$1/$2.p12" "${store[@]}"
+}
+
+# Certificates and a password, made anew for each data folder.
+make_secrets() ( # folder
+  umask 077
+  mkdir -p "$1"
+  [ ! -e "$1/password" ] || return 0
+  local password store
+  password=$(head -c 24 /dev/urandom | base64 | tr -d '+/=')
+  store=(-storetype PKCS12 -storepass "$password")
+  {
+    keytool -genkeypair -alias ca -ext bc:c -keyalg EC -groupname secp256r1 -dname CN=ca -validity 30 \
+      -keystore "$1/ca.p12" "${store[@]}"
+    keytool -exportcert -rfc -alias ca -keystore "$1/ca.p12" "${store[@]}" >"$1/ca.pem"
+    keytool -importcert -noprompt -alias ca -file "$1/ca.pem" -keystore "$1/trust.p12" "${store[@]}"
+    certify "$1" broker "$password"
+    certify "$1" client "$password"
+  } >"$1/keytool.log" 2>&1 || { tail -n 15 "$1/keytool.log" >&2; die "keytool made no certificates"; }
+  echo "$password" >"$1/password"
+)
+
+write_secure_properties() { # dir; the rest of the configuration is there
+  local folder=$1/secure password listener port begin=org.apache.kafka.common.security
+  local listeners='' map='' prefix
+  password=$(cat "$folder/password")
+  for listener in SASL_PLAINTEXT SASL_SSL SSL; do
+    port=$(free_port)
+    while [[ "$listeners" == *":$port"* ]]; do port=$(free_port); done
+    listeners+=",$listener://127.0.0.1:$port"
+    map+=",$listener:$listener"
+    echo "127.0.0.1:$port" >"$folder/${listener,,}"
+  done
+  sed -i "s|^listeners=.*|&$listeners|; s|^advertised.listeners=.*|&$listeners|;
+    s|^listener.security.protocol.map=.*|&$map|" "$1/server.properties"
+  {
+    echo "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"
+    for prefix in listener.name.sasl_plaintext listener.name.sasl_ssl; do
+      echo "$prefix.plain.sasl.jaas.config=$begin.plain.PlainLoginModule required user_palisade=\"$password\";"
+      echo "$prefix.scram-sha-256.sasl.jaas.config=$begin.scram.ScramLoginModule required;"
+      echo "$prefix.scram-sha-512.sasl.jaas.config=$begin.scram.ScramLoginModule required;"
+      echo "$prefix.oauthbearer.sasl.jaas.config=$begin.oauthbearer.OAuthBearerLoginModule required" \
+        "unsecuredLoginStringClaim_sub=\"broker\";"
+      echo "$prefix.oauthbearer.connections.max.reauth.ms=3600000"
+    done
+    echo "ssl.keystore.type=PKCS12"
+    echo "ssl.keystore.location=$folder/broker.p12"
+    echo "ssl.keystore.password=$password"
+    echo "ssl.key.password=$password"
+    echo "ssl.truststore.type=PKCS12"
+    echo "ssl.truststore.location=$folder/trust.p12"
+    echo "ssl.truststore.password=$password"
+    echo "listener.name.ssl.ssl.client.auth=required"
+  } >>"$1/server.properties"
+}
+
 write_properties() { # dir port controller_port
   cat >"$1/server.properties" <<EOF
 process.roles=broker,controller
@@ -135,10 +206,15 @@ EOF
 
 launch() { # dir port controller_port; sets pid
   if [ ! -e "$1/log/meta.properties" ]; then
-    local cluster
+    local cluster scram=() mechanism
     cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | cut -c 1-22)
+    if [ -n "$secure" ]; then
+      for mechanism in SCRAM-SHA-256 SCRAM-SHA-512; do
+        scram+=(--add-scram "$mechanism=[name=palisade,password=$(cat "$1/secure/password")]")
+      done
+    fi
     tool kafka.tools.StorageTool format --cluster-id "$cluster" --config "$1/server.properties" \
-      >"$1/format.log" 2>&1 </dev/null || { tail -n 15 "$1/format.log" >&2; return 1; }
+      ${scram[@]+"${scram[@]}"} >"$1/format.log" 2>&1 </dev/null || { tail -n 15 "$1/format.log" >&2; return 1; }
   fi
   (
     trap '' HUP
@@ -197,12 +273,23 @@ start() {
     [ "$port" != "$controller_port" ] || continue
     port_answers "$port" && die "port $port is taken"
     write_properties "$data" "$port" "$controller_port"
+    if [ -n "$secure" ]; then
+      make_secrets "$data/secure"
+      write_secure_properties "$data"
+      echo "127.0.0.1:$port" >"$data/secure/plaintext"
+    fi
     launch "$data" "$port" "$controller_port" || break
     printf 'pid=%s\nsince=%q\nbootstrap=127.0.0.1:%s\ndir=%q\nmade_dir=%q\n' \
       "$pid" "$(began "$pid")" "$port" "$data" "$made" >"$state"
     if await "$port"; then
       say "Kafka $version is up (process $pid, data in $data)"
-      echo "127.0.0.1:$port"
+      if [ -z "$secure" ]; then
+        echo "127.0.0.1:$port"
+      else
+        tool org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --create --if-not-exists \
+          --topic secure --partitions 1 >&2
+        echo "$data/secure"
+      fi
       return
     fi
     end_pid "$pid"
@@ -231,7 +318,14 @@ status() {
 
 case "${1:-}" in
   fetch) fetch; say "the jars are in $libs" ;;
-  start) start ;;
+  start)
+    case "${2:-}" in
+      '') secure='' ;;
+      secure) secure=yes ;;
+      *) die "start $2: there is start, and start secure" ;;
+    esac
+    start
+    ;;
   stop) stop ;;
   status) status ;;
   pid) running || die "no broker is running"; echo "$pid" ;;

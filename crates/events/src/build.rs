@@ -8,10 +8,11 @@ use arrow::array::{
     ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, ListArray, StringArray, TimestampMicrosecondArray,
     new_null_array,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type};
 use arrow::record_batch::RecordBatch;
 
+pub(crate) use self::word::Outline;
 use self::word::WordDictionary;
 use crate::batch::EventBatch;
 use crate::fields::{FieldPlan, FieldsBuilder};
@@ -127,8 +128,19 @@ impl EventBuilder {
         let rows = self.rows;
         self.rows = 0;
         let mut arrays = Vec::with_capacity(self.columns.len());
+        // Most columns are empty: they share an array of nulls with the others of their kind.
+        let mut nulls: Vec<(Kind, ArrayRef)> = Vec::new();
         for (builder, column) in self.columns.iter_mut().zip(COLUMNS) {
-            arrays.push(builder.finish(rows, column.kind)?);
+            if builder.len() > 0 {
+                arrays.push(builder.finish(rows)?);
+                continue;
+            }
+            let known = nulls.iter().find(|(kind, _)| *kind == column.kind).map(|(_, array)| Arc::clone(array));
+            arrays.push(known.unwrap_or_else(|| {
+                let array = new_null_array(&column.kind.data_type(), rows);
+                nulls.push((column.kind, Arc::clone(&array)));
+                array
+            }));
         }
         let batch = RecordBatch::try_new(schema::events(), arrays)?;
         EventBatch::try_new(batch, self.fields.finish(rows))
@@ -138,7 +150,7 @@ impl EventBuilder {
 #[derive(Debug)]
 enum ColumnBuilder {
     Text(TextSlots),
-    Word(WordSlots),
+    Word(Box<WordSlots>),
     Words(ListSlots),
     Time(Slots<i64>),
     Long(Slots<i64>),
@@ -150,7 +162,7 @@ impl ColumnBuilder {
     fn new(kind: Kind) -> Self {
         match kind {
             Kind::Text => Self::Text(TextSlots::default()),
-            Kind::Word => Self::Word(WordSlots::default()),
+            Kind::Word => Self::Word(Box::default()),
             Kind::Words => Self::Words(ListSlots::default()),
             Kind::Time => Self::Time(Slots::default()),
             Kind::Long => Self::Long(Slots::default()),
@@ -181,10 +193,7 @@ impl ColumnBuilder {
         }
     }
 
-    fn finish(&mut self, rows: usize, kind: Kind) -> crate::Result<ArrayRef> {
-        if self.len() == 0 {
-            return Ok(new_null_array(&kind.data_type(), rows));
-        }
+    fn finish(&mut self, rows: usize) -> crate::Result<ArrayRef> {
         Ok(match self {
             Self::Text(b) => b.finish(rows)?,
             Self::Word(b) => b.finish(rows)?,
@@ -203,7 +212,7 @@ impl ColumnBuilder {
             }
             Self::Flag(b) => {
                 let (values, nulls) = b.take(rows);
-                Arc::new(BooleanArray::new(values.into(), nulls))
+                Arc::new(BooleanArray::new(bits(&values), nulls))
             }
         })
     }
@@ -217,15 +226,19 @@ struct Slots<T> {
 }
 
 impl<T: Default + Clone> Slots<T> {
+    #[inline]
     fn put(&mut self, row: usize, value: T) {
         if self.valid.len() > row {
             return;
         }
-        self.pad(row);
+        if self.valid.len() < row {
+            self.pad(row);
+        }
         self.values.push(value);
         self.valid.push(true);
     }
 
+    #[inline(never)]
     fn pad(&mut self, rows: usize) {
         self.values.resize(rows, T::default());
         self.valid.resize(rows, false);
@@ -238,7 +251,7 @@ impl<T: Default + Clone> Slots<T> {
 
     fn take(&mut self, rows: usize) -> (Vec<T>, Option<NullBuffer>) {
         self.pad(rows);
-        (std::mem::take(&mut self.values), take_nulls(&mut self.valid))
+        (std::mem::replace(&mut self.values, Vec::with_capacity(rows)), take_nulls(&mut self.valid))
     }
 }
 
@@ -251,20 +264,25 @@ struct TextSlots {
 }
 
 impl TextSlots {
+    #[inline]
     fn put(&mut self, row: usize, value: &str) {
         if self.valid.len() > row {
             return;
         }
-        self.pad(row);
+        if self.valid.len() < row {
+            self.pad(row);
+        }
         self.push(value);
     }
 
+    #[inline]
     fn push(&mut self, value: &str) {
         self.bytes.extend_from_slice(value.as_bytes());
         self.ends.push(self.bytes.len() as i32);
         self.valid.push(true);
     }
 
+    #[inline(never)]
     fn pad(&mut self, rows: usize) {
         self.ends.resize(rows, self.bytes.len() as i32);
         self.valid.resize(rows, false);
@@ -278,9 +296,10 @@ impl TextSlots {
 
     fn finish(&mut self, rows: usize) -> crate::Result<ArrayRef> {
         self.pad(rows);
-        let offsets = offsets(std::mem::take(&mut self.ends));
+        let offsets = offsets(&mut self.ends);
         let nulls = take_nulls(&mut self.valid);
-        let capacity = self.bytes.len();
+        // The next batch is perhaps a little larger; growing would copy all of it.
+        let capacity = self.bytes.len() + self.bytes.len() / 8;
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
         Ok(Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?))
     }
@@ -320,7 +339,9 @@ impl ListSlots {
         if self.valid.len() > row {
             return;
         }
-        self.pad(row);
+        if self.valid.len() < row {
+            self.pad(row);
+        }
         for value in values {
             self.items.push(value);
         }
@@ -345,21 +366,32 @@ impl ListSlots {
         let values = self.items.finish(items)?;
         let field = Arc::new(Field::new("item", DataType::Utf8, true));
         let nulls = take_nulls(&mut self.valid);
-        Ok(Arc::new(ListArray::try_new(field, offsets(std::mem::take(&mut self.ends)), values, nulls)?))
+        Ok(Arc::new(ListArray::try_new(field, offsets(&mut self.ends), values, nulls)?))
     }
 }
 
-fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
+fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
     let mut all = Vec::with_capacity(ends.len() + 1);
     all.push(0);
-    all.extend(ends);
+    all.append(ends);
     OffsetBuffer::new(ScalarBuffer::from(all))
 }
 
 fn take_nulls(valid: &mut Vec<bool>) -> Option<NullBuffer> {
-    let nulls = if valid.contains(&false) { Some(NullBuffer::from(valid.as_slice())) } else { None };
+    let nulls = valid.contains(&false).then(|| NullBuffer::new(bits(valid)));
     valid.clear();
     nulls
+}
+
+/// Eight flags a byte, the first one lowest.
+fn bits(flags: &[bool]) -> BooleanBuffer {
+    let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag));
+    let (whole, rest) = flags.as_chunks::<8>();
+    let mut bytes: Vec<u8> = whole.iter().map(|eight| byte(eight)).collect();
+    if !rest.is_empty() {
+        bytes.push(byte(rest));
+    }
+    BooleanBuffer::new(bytes.into(), 0, flags.len())
 }
 
 #[cfg(test)]

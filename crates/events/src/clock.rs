@@ -15,16 +15,20 @@ use crate::time::Micros;
 pub struct Tolerance {
     /// A row further behind its lane than this is late.
     pub lateness: Micros,
-    /// A row further ahead than this (of its carrier's time, else of its lane) is doubtful.
+    /// A row further ahead than this of its carrier's time is doubtful. Without a carrier's time, such a row moves the clock
+    /// only once another one has borne it out.
     pub skew_max: Micros,
+    /// Without a carrier's time: a row further ahead of its lane than this is doubtful. Less may be a time in which nothing
+    /// happened, as in any file of a quiet machine.
+    pub gap_max: Micros,
     /// Without a carrier's time: so many doubtful rows in a row are believed after all, because the lane itself jumped.
     pub believe_after: u32,
 }
 
 impl Default for Tolerance {
     fn default() -> Self {
-        use crate::time::SECOND;
-        Self { lateness: 30 * SECOND, skew_max: 3600 * SECOND, believe_after: 8 }
+        use crate::time::{DAY, SECOND};
+        Self { lateness: 30 * SECOND, skew_max: 3600 * SECOND, gap_max: 35 * DAY, believe_after: 8 }
     }
 }
 
@@ -38,9 +42,11 @@ pub struct LaneClock {
     max: Option<Micros>,
     /// More than one row, or a carrier, stands behind it. The word of a lane's first row alone moves no watermark.
     confirmed: bool,
-    /// Consecutive doubtful rows without a carrier's time, and the smallest time among them.
+    /// Consecutive doubtful rows without a carrier's time.
     doubtful: u32,
-    doubtful_min: Micros,
+    /// Where rows without a carrier's time would move the clock that nothing has borne out yet: the smallest time of those
+    /// that are doubtful, else that of the newest. None, if it is not ahead of the clock.
+    ahead: Micros,
 }
 
 /// What the clock says of one row.
@@ -58,7 +64,7 @@ pub struct Moment {
 impl LaneClock {
     /// A clock that has seen nothing.
     pub fn new(tolerance: Tolerance) -> Self {
-        Self { tolerance, max_before: None, max: None, confirmed: false, doubtful: 0, doubtful_min: 0 }
+        Self { tolerance, max_before: None, max: None, confirmed: false, doubtful: 0, ahead: 0 }
     }
 
     /// Begins the next record of the lane: what earlier records showed is now what rows are compared with.
@@ -74,16 +80,16 @@ impl LaneClock {
     pub fn observe(&mut self, time: Micros, carrier: Option<Micros>) -> Moment {
         let max_before = self.max_before.filter(|_| self.confirmed);
         let bound = carrier.map(|carrier| carrier.saturating_add(self.tolerance.skew_max));
-        let doubtful = match bound {
-            Some(bound) => self.is_beyond(bound, time),
-            None => self.is_doubtful(time),
+        let (doubtful, moves) = match bound {
+            Some(bound) => (self.is_beyond(bound, time), true),
+            None => self.judge_alone(time),
         };
         let watermark = max_before.map(|max| max.saturating_sub(self.tolerance.lateness));
         let late = !doubtful && watermark.is_some_and(|watermark| time < watermark);
         // A row that is not believed says at least that its carrier's time has come. More, up to the bound, would let one
         // wrong timestamp make the lane's ordinary rows late for as long as the skew that is allowed.
         let moves_to = if doubtful { carrier.map(|carrier| time.min(carrier)) } else { Some(time) };
-        self.max = self.max.max(moves_to);
+        self.max = self.max.max(moves_to.filter(|_| moves));
         Moment { max_before, late, doubtful }
     }
 
@@ -101,27 +107,39 @@ impl LaneClock {
         time > bound
     }
 
-    fn is_doubtful(&mut self, time: Micros) -> bool {
-        let Some(max) = self.max else { return false };
-        if time <= max.saturating_add(self.tolerance.skew_max) {
-            self.doubtful = 0;
-            if time >= max.saturating_sub(self.tolerance.skew_max) {
+    /// Without a carrier's time: whether a row is doubtful, and whether it moves the clock.
+    fn judge_alone(&mut self, time: Micros) -> (bool, bool) {
+        let Tolerance { skew_max, gap_max, believe_after, .. } = self.tolerance;
+        let Some(mut max) = self.max else { return (false, true) };
+        let is_ahead = |ahead: Micros, max: Micros| ahead > max.saturating_add(skew_max);
+        if self.doubtful == 0 && is_ahead(self.ahead, max) && time >= self.ahead.saturating_sub(skew_max) {
+            // This row bears out the one that was ahead.
+            max = self.ahead;
+            (self.max, self.confirmed) = (Some(max), true);
+        }
+        if !is_ahead(time, max) {
+            (self.doubtful, self.ahead) = (0, 0);
+            if time >= max.saturating_sub(skew_max) {
                 self.confirmed = true;
             } else if !self.confirmed {
                 // The first row lies far ahead of this one: it is the one to doubt.
                 (self.max, self.max_before) = (Some(time), None);
             }
-            return false;
+            return (false, true);
         }
-        self.doubtful_min = if self.doubtful == 0 { time } else { self.doubtful_min.min(time) };
+        if time <= max.saturating_add(gap_max) {
+            (self.doubtful, self.ahead) = (0, time);
+            return (false, false);
+        }
+        self.ahead = if self.doubtful == 0 { time } else { self.ahead.min(time) };
         self.doubtful += 1;
-        if self.doubtful <= self.tolerance.believe_after {
-            return true;
+        if self.doubtful <= believe_after {
+            return (true, false);
         }
         // The whole lane moved: believe it from here on. The rows before stay doubtful, as they were stored.
         (self.doubtful, self.confirmed) = (0, true);
-        self.max = Some(max.max(self.doubtful_min));
-        false
+        self.max = Some(max.max(self.ahead));
+        (false, true)
     }
 
     /// How far event time may stray.
@@ -151,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    const TOLERANCE: Tolerance = Tolerance { lateness: 10, skew_max: 100, believe_after: 2 };
+    const TOLERANCE: Tolerance = Tolerance { lateness: 10, skew_max: 100, gap_max: 1000, believe_after: 2 };
 
     fn observe(clock: &mut LaneClock, time: Micros, carrier: Option<Micros>) -> (bool, bool) {
         clock.next_record();
@@ -180,6 +198,26 @@ mod tests {
         assert_eq!(observe(&mut clock, 101, None), (false, false));
         assert_eq!(clock.watermark(), Some(91));
         assert_eq!(observe(&mut clock, 9_999, Some(110)), (false, true));
+    }
+
+    #[test]
+    fn a_quiet_time_is_believed_and_moves_the_watermark_once_borne_out() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        observe(&mut clock, 100, None);
+        observe(&mut clock, 101, None);
+        assert_eq!(observe(&mut clock, 700, None), (false, false));
+        assert_eq!(clock.watermark(), Some(91), "one row could be wrong");
+        assert_eq!(observe(&mut clock, 102, None), (false, false), "and then the lane goes on as before");
+        assert_eq!(clock.watermark(), Some(92));
+        assert_eq!(observe(&mut clock, 700, None), (false, false));
+        assert_eq!(observe(&mut clock, 705, None), (false, false));
+        assert_eq!(clock.watermark(), Some(695));
+        // Rows that each come after a quiet time follow each other, one behind.
+        for time in [1_200, 1_700, 2_200] {
+            assert_eq!(observe(&mut clock, time, None), (false, false));
+        }
+        assert_eq!(clock.watermark(), Some(1_690));
+        assert_eq!(observe(&mut clock, 9_000, None), (false, true), "too far for any quiet time");
     }
 
     #[test]

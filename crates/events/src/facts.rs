@@ -1,4 +1,6 @@
 //! What is recorded besides events and findings: rejects, coverage facts, and the decisions that time made.
+//!
+//! Not here: versions of Kubernetes objects ([`crate::object`]), whose batches share the columns of the lane.
 
 use std::sync::Arc;
 
@@ -60,7 +62,7 @@ pub enum CoverageKind {
     Health,
     /// Offsets or serials are missing.
     Gap,
-    /// A source wrote nothing for longer than it should.
+    /// A source wrote nothing for longer than it should: something may be missing.
     Silence,
     /// An event time lies too far in the future to be believed.
     Future,
@@ -81,9 +83,10 @@ impl CoverageKind {
         }
     }
 
-    /// Whether data are known to be missing, so that nothing may be learnt from the window.
+    /// Whether data are known to be missing, so that nothing may be learnt from the window. Who was silent may have had
+    /// nothing to tell.
     pub fn is_loss(self) -> bool {
-        matches!(self, Self::Lost | Self::Gap | Self::Silence)
+        matches!(self, Self::Lost | Self::Gap)
     }
 }
 
@@ -127,16 +130,18 @@ pub enum DecisionKind {
     Close,
     /// Lanes that were expected have not come: the frontier no longer waits for them.
     Without,
+    /// A source is silent for too long, and no event time passes that would show it.
+    Silent,
 }
 
 impl DecisionKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Start, Self::Join, Self::Leave, Self::Idle, Self::Wake, Self::Close, Self::Without];
+    pub const ALL: [Self; 8] =
+        [Self::Start, Self::Join, Self::Leave, Self::Idle, Self::Wake, Self::Close, Self::Without, Self::Silent];
 
     /// Whether what came after depends on it, so that a replay must repeat it at the same place.
     pub fn is_binding(self) -> bool {
-        matches!(self, Self::Idle | Self::Wake | Self::Close | Self::Without)
+        matches!(self, Self::Idle | Self::Wake | Self::Close | Self::Without | Self::Silent)
     }
 
     /// Reads a kind's name.
@@ -154,27 +159,28 @@ impl DecisionKind {
             Self::Wake => "wake",
             Self::Close => "close",
             Self::Without => "without",
+            Self::Silent => "silent",
         }
     }
 }
 
-fn time_type() -> DataType {
+pub(crate) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn times(values: impl Iterator<Item = Option<Micros>>) -> ArrayRef {
+pub(crate) fn times(values: impl Iterator<Item = Option<Micros>>) -> ArrayRef {
     Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
-fn texts<'v>(values: impl Iterator<Item = Option<&'v str>>) -> ArrayRef {
+pub(crate) fn texts<'v>(values: impl Iterator<Item = Option<&'v str>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-fn longs(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(crate) fn longs(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<Int64Array>())
 }
 
-fn lane_fields() -> Vec<Field> {
+pub(crate) fn lane_fields() -> Vec<Field> {
     vec![
         Field::new("source", DataType::Utf8, false),
         Field::new("origin", DataType::Utf8, false),
@@ -183,7 +189,7 @@ fn lane_fields() -> Vec<Field> {
     ]
 }
 
-fn lane_columns<'f>(facts: impl Iterator<Item = (&'f Lane, i64)> + Clone) -> Vec<ArrayRef> {
+pub(crate) fn lane_columns<'f>(facts: impl Iterator<Item = (&'f Lane, i64)> + Clone) -> Vec<ArrayRef> {
     vec![
         texts(facts.clone().map(|(lane, _)| Some(lane.source.as_str()))),
         texts(facts.clone().map(|(lane, _)| Some(lane.origin.as_str()))),

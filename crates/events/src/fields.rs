@@ -10,8 +10,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ahash::{HashMap, RandomState};
+use ahash::RandomState;
 use hashbrown::HashTable;
+
+use crate::build::Outline;
 
 /// The paths that decoders extract, in a fixed order. Shared by all decoders of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +53,42 @@ impl FieldPlan {
 /// A decision tree over object keys: at each node, what a key of the current object means to the planned paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldTree {
-    nodes: Vec<HashMap<Box<str>, FieldStep>>,
+    nodes: Vec<FieldNode>,
+}
+
+/// The keys that matter in one kind of object, ordered by their marks. Most keys of a payload have the mark of none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FieldNode {
+    keys: Vec<(Box<str>, FieldStep)>,
+    /// Where the keys of each mark end.
+    ends: [u32; MARKS],
+}
+
+const MARKS: usize = 64;
+
+/// What is told of a key at a glance.
+#[inline(always)]
+fn mark(key: &str) -> usize {
+    let bytes = key.as_bytes();
+    let [first, last] = [bytes.first(), bytes.last()].map(|byte| byte.copied().map_or(0, usize::from));
+    (first ^ (last << 2) ^ (bytes.len() << 3)) % MARKS
+}
+
+impl FieldNode {
+    fn new(steps: BTreeMap<&str, FieldStep>) -> Self {
+        let mut keys: Vec<(Box<str>, FieldStep)> = steps.into_iter().map(|(key, step)| (key.into(), step)).collect();
+        keys.sort_by_key(|(key, _)| mark(key));
+        let ends = std::array::from_fn(|of| keys.partition_point(|(key, _)| mark(key) <= of) as u32);
+        Self { keys, ends }
+    }
+
+    #[inline]
+    fn step(&self, key: &str) -> Option<&FieldStep> {
+        let mark = mark(key);
+        let start = if mark == 0 { 0 } else { self.ends[mark - 1] };
+        let alike = self.keys.get(start as usize..self.ends[mark] as usize)?;
+        alike.iter().find(|(known, _)| **known == *key).map(|(_, step)| step)
+    }
 }
 
 /// What a key means at a node of a [`FieldTree`].
@@ -77,8 +114,9 @@ impl FieldTree {
     }
 
     /// What `key` means at `node`.
+    #[inline]
     pub fn step(&self, node: usize, key: &str) -> Option<&FieldStep> {
-        self.nodes.get(node)?.get(key)
+        self.nodes.get(node)?.step(key)
     }
 
     fn new(paths: &[Box<str>]) -> Self {
@@ -97,7 +135,7 @@ impl FieldTree {
             return *node;
         }
         let node = self.nodes.len();
-        self.nodes.push(HashMap::default());
+        self.nodes.push(FieldNode::new(BTreeMap::new()));
         let mut keys: BTreeMap<&str, Split<'_>> = BTreeMap::new();
         for &(path, rest) in &wanted {
             keys.entry(rest).or_default().leaves.push(path);
@@ -108,10 +146,12 @@ impl FieldTree {
             }
         }
         known.insert(wanted, node);
-        for (key, Split { leaves, deeper }) in keys {
+        let steps = keys.into_iter().map(|(key, Split { leaves, deeper })| {
             let child = (!deeper.is_empty()).then(|| self.grow(deeper, known));
-            self.nodes[node].insert(key.into(), FieldStep { leaves, child });
-        }
+            (key, FieldStep { leaves, child })
+        });
+        let steps = steps.collect();
+        self.nodes[node] = FieldNode::new(steps);
         node
     }
 }
@@ -238,6 +278,35 @@ struct FieldBuilder {
     column: FieldColumn,
     table: HashTable<u32>,
     hasher: RandomState,
+    /// Texts that are found without hashing: one more than their codes, in the slots that their outlines lead to.
+    recent: [u32; Outline::SLOTS],
+}
+
+impl FieldBuilder {
+    /// The code of a value, given on first sight.
+    fn code(&mut self, value: FieldRef<'_>) -> u32 {
+        let FieldRef::Str(text) = value else { return self.hashed(value) };
+        let slot = Outline::of(text.as_bytes()).slot();
+        let recent = self.recent[slot].wrapping_sub(1);
+        if self.column.values.get(recent as usize).is_some_and(|known| known.as_ref() == value) {
+            return recent;
+        }
+        let code = self.hashed(value);
+        self.recent[slot] = code + 1;
+        code
+    }
+
+    fn hashed(&mut self, value: FieldRef<'_>) -> u32 {
+        let Self { column: FieldColumn { values, .. }, table, hasher, .. } = self;
+        let hash = value.hash(hasher);
+        if let Some(code) = table.find(hash, |&code| values[code as usize].as_ref() == value) {
+            return *code;
+        }
+        let code = values.len() as u32;
+        values.push(value.to_value());
+        table.insert_unique(hash, code, |&code| values[code as usize].as_ref().hash(hasher));
+        code
+    }
 }
 
 impl FieldsBuilder {
@@ -251,6 +320,7 @@ impl FieldsBuilder {
                 column: FieldColumn::default(),
                 table: HashTable::new(),
                 hasher: RandomState::new(),
+                recent: [0; Outline::SLOTS],
             })
             .collect();
         Self { plan, rows: 0, columns }
@@ -263,31 +333,19 @@ impl FieldsBuilder {
 
     /// Adds one value of path number `path` to the current row.
     pub fn put(&mut self, path: usize, value: FieldRef<'_>) {
-        let Some(FieldBuilder { column, table, hasher }) = self.columns.get_mut(path) else { return };
-        column.ends.resize(self.rows, column.codes.len() as u32);
-        let hash = value.hash(hasher);
-        let values = &column.values;
-        let known = table.find(hash, |&code| values[code as usize].as_ref() == value).copied();
-        let code = known.unwrap_or_else(|| {
-            let code = column.values.len() as u32;
-            column.values.push(value.to_value());
-            let values = &column.values;
-            table.insert_unique(hash, code, |&code| values[code as usize].as_ref().hash(hasher));
-            code
-        });
-        column.codes.push(code);
+        let Some(builder) = self.columns.get_mut(path) else { return };
+        let code = builder.code(value);
+        let FieldColumn { ends, codes, .. } = &mut builder.column;
+        // Where the row of the last value ended, and each row after it without one.
+        if ends.len() < self.rows {
+            ends.resize(self.rows, codes.len() as u32);
+        }
+        codes.push(code);
     }
 
     /// Finishes the current row; an [`crate::EventBuilder`] does so for its own.
     pub fn end_row(&mut self) {
         self.rows += 1;
-        for FieldBuilder { column, .. } in &mut self.columns {
-            if column.ends.len() + 1 == self.rows
-                && column.codes.len() as u32 > column.ends.last().copied().unwrap_or(0)
-            {
-                column.ends.push(column.codes.len() as u32);
-            }
-        }
     }
 
     pub(crate) fn abandon_row(&mut self) {
@@ -305,6 +363,7 @@ impl FieldsBuilder {
             .iter_mut()
             .map(|builder| {
                 builder.table.clear();
+                builder.recent = [0; Outline::SLOTS];
                 let mut column = std::mem::take(&mut builder.column);
                 column.ends.resize(rows, column.codes.len() as u32);
                 column

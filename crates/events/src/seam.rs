@@ -68,6 +68,13 @@ pub struct RecordMeta {
     pub time_is_brokers: bool,
     /// Cluster named by a header of the record.
     pub cluster: Option<Arc<str>>,
+    /// The record's key, if it has one: its text, or its bytes in hexadecimal where they are none. Sources bound its length.
+    pub key: Option<Box<str>>,
+    /// W3C trace context that came with the record: a valid `traceparent` of version 00, in lower case.
+    pub trace: Option<Box<str>>,
+    /// The record has no value at all: it says that what its key names is gone. It is counted and makes neither an event nor
+    /// a reject.
+    pub tombstone: bool,
     /// The record was delivered before and is here only as context (a CSV header on resuming): it is not counted and
     /// makes no event.
     pub again: bool,

@@ -34,9 +34,23 @@ impl Default for Limits {
 
 /// A snapshot of a lake, open for queries. Commits that land later are seen by a new hunt.
 ///
-/// Tables: `events`, `findings`, `rejects`, `coverage`, `decisions`, `sources`, `dispositions`. Views: `events_ecs` (ECS
-/// names), `findings_judged` (with what analysts decided last), `findings_open` (those that stand), `findings_grouped` (one
-/// row per group).
+/// Tables: `events`, `findings`, `rejects`, `coverage`, `objects`, `decisions`, `sources`, `dispositions`. Views:
+/// `events_ecs` (ECS names), `findings_judged` (with what analysts decided last), `findings_open` (those that stand),
+/// `findings_grouped` (one row per group), `object_versions` (objects with the time over which each version held),
+/// `addresses` (who had which address when), `images` (which container ran what when).
+///
+/// What holds over a time is joined as of an event: `valid_from` is inside, `valid_to` is not, and what still holds has
+/// none. The workload behind the address that a connection went to, as it was at that moment:
+///
+/// ```sql
+/// SELECT e.time, e.process_name, e.dst_endpoint_ip, a.kind, a.namespace_name, a.workload_name
+/// FROM events e LEFT JOIN addresses a
+///   ON a.cluster_name = coalesce(e.cluster_name, '') AND a.address = e.dst_endpoint_ip
+///   AND e.time >= a.valid_from AND (a.valid_to IS NULL OR e.time < a.valid_to)
+/// WHERE e.date = '2026-03-02'
+/// ```
+///
+/// An address leads to more than one object where they share it, such as a node and the pods on its network.
 pub struct Hunt {
     context: SessionContext,
     limits: Limits,

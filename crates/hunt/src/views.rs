@@ -12,6 +12,9 @@ pub(crate) fn all() -> Vec<String> {
         findings_judged(),
         findings_open(),
         findings_grouped(),
+        object_versions(),
+        addresses(),
+        images(),
     ]
 }
 
@@ -79,4 +82,39 @@ fn findings_grouped() -> String {
      sum(count) FILTER (WHERE suppressed_by IS NULL) AS events, \
      min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM findings GROUP BY group_uid"
         .into()
+}
+
+/// The object of a row and when the row is true, of versions that were there.
+const WHOSE: &str = "kind, namespace_name, name, uid, workload_kind, workload_name, node, valid_from, valid_to \
+                     FROM object_versions WHERE change = 'seen'";
+
+/// Objects with the time over which each version held: `valid_from` is inside, `valid_to` is not, and a version that
+/// still holds has none. What is gone holds for no time.
+///
+/// A version ends with the next one of its uid, or when another object of its kind and name is seen: names are unique
+/// within a cluster, so the end of the older one was missed. Kinds of other API groups are other kinds.
+fn object_versions() -> String {
+    let order = "\"time\", record_offset, message_index, origin, \"partition\", source";
+    format!(
+        "CREATE VIEW object_versions AS SELECT *, \"time\" AS valid_from, \
+         CASE WHEN change = 'deleted' THEN \"time\" ELSE least( \
+           lead(\"time\") OVER (PARTITION BY cluster_name, uid, kind, namespace_name, name ORDER BY {order}), \
+           lead(CASE WHEN change = 'seen' THEN \"time\" END) IGNORE NULLS OVER (PARTITION BY cluster_name, \
+             split_part(api_version, '/', 1), kind, namespace_name, name ORDER BY {order})) END AS valid_to \
+         FROM objects"
+    )
+}
+
+/// Who had which address when: one row per address of a version.
+fn addresses() -> String {
+    format!("CREATE VIEW addresses AS SELECT cluster_name, unnest(addresses) AS address, {WHOSE}")
+}
+
+/// What ran when: one row per container of a version.
+fn images() -> String {
+    format!(
+        "CREATE VIEW images AS SELECT cluster_name, unnest(container_names) AS container_name, \
+         unnest(container_images) AS container_image_name, unnest(container_image_uids) AS container_image_uid, \
+         unnest(container_uids) AS container_uid, CASE WHEN kind = 'Pod' THEN name END AS pod_name, {WHOSE}"
+    )
 }

@@ -9,16 +9,21 @@
 //! The kernel numbers events consecutively, so serials that stay missing are [`CoverageKind::Gap`] facts, and what the
 //! kernel or the daemon say of lost records are [`CoverageKind::Lost`] ones.
 //!
-//! Not here: taking records out of other envelopes, such as syslog inside JSON.
+//! A record may come inside a document, as log shippers and Azure's agent send it: then it is taken out, and the host that
+//! the document names is put before it where the record names none, as `node=`.
+//!
+//! Not here: what documents carry lines (see [`crate::envelope`]).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use palisade_events::{Chunk, CoverageKind, Error, EventBuilder, LaneClock, RecordMeta, Result};
+use palisade_events::{CoverageKind, Error, EventBuilder, LaneClock, RecordMeta, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{Decoded, Decoder, EventEnd, LaneContext, Limits};
+use crate::envelope::{self, Line};
 use crate::redact::RedactionCounts;
+use crate::zone::Zone;
 
 mod kinds;
 mod record;
@@ -76,22 +81,27 @@ impl Auditd {
         Self { context, seen: 0, held: Held::default(), serials: Serials::default(), lost: 0, index: 0 }
     }
 
-    fn zone(&self) -> i32 {
-        self.context.settings().zone_offset_secs
+    fn zone(&self) -> Zone {
+        self.context.settings().zone
     }
 
-    fn record(&mut self, payload: &[u8], meta: &RecordMeta, clock: &mut LaneClock, out: &mut Decoded) {
+    fn read(&mut self, payload: &[u8], meta: &RecordMeta, clock: &mut LaneClock, out: &mut Decoded) {
         self.seen += 1;
         self.index = 0;
         out.counts.records += 1;
-        clock.next_record();
         let bytes_max = self.context.settings().limits.record_bytes_max;
         if payload.len() > bytes_max {
             let detail = format!("longer than {bytes_max} bytes");
             return self.reject(out, meta, clock, "too_large", detail, payload);
         }
+        let written = String::from_utf8_lossy(payload);
+        let carried = self.carried(written.trim_ascii(), meta);
+        let (text, meta) = match &carried {
+            Some((text, meta)) => (text.trim_end(), meta),
+            None => (written.trim_end(), meta),
+        };
         // A line is a record, and `raw` holds an event's records line by line.
-        let mut text = String::from_utf8_lossy(payload).trim_end().to_owned();
+        let mut text = text.to_owned();
         if text.contains('\n') {
             text = text.replace('\n', " ");
         }
@@ -124,6 +134,23 @@ impl Auditd {
         }
     }
 
+    /// A record that a document carries, and the record's place, with the cluster that the document names.
+    fn carried(&self, document: &str, meta: &RecordMeta) -> Option<(String, RecordMeta)> {
+        let document = document.trim_start_matches('\u{feff}');
+        if !document.starts_with(['{', '[']) {
+            return None;
+        }
+        let depth_max = self.context.settings().limits.depth_max;
+        let Line { text, host, cluster } = envelope::line(document, depth_max, is_record)?;
+        let head = text.split("audit(").next().unwrap_or_default();
+        let names_node = head.starts_with("node=") || head.contains(" node=");
+        let text = match host.filter(|host| !names_node && !host.contains(char::is_whitespace)) {
+            Some(host) => format!("node={host} {text}"),
+            None => text,
+        };
+        Some((text, RecordMeta { cluster: meta.cluster.clone().or(cluster), ..meta.clone() }))
+    }
+
     /// Sorts a record to its event, after closing the events that it shows to be over.
     fn take(&mut self, record: Record, redacted: u32, meta: &RecordMeta, clock: &mut LaneClock, out: &mut Decoded) {
         let key = Key { serial: record.serial, time: record.time, node: record.node().into() };
@@ -132,7 +159,8 @@ impl Auditd {
         for over in self.held.take_over(&key, role, daemon_ends, self.seen) {
             self.close(over, meta, clock, out);
         }
-        if role != Role::Daemon {
+        // Azure's agent sends on what it was told to: serials that it leaves out are not lost.
+        if role != Role::Daemon && !record.kind.starts_with("AUOMS_") {
             for missing in self.serials.note(&key, self.seen) {
                 self.cover_missing(&missing, meta, out);
             }
@@ -242,6 +270,12 @@ impl Auditd {
     }
 }
 
+/// Whether a text has the marks of an audit record.
+pub(crate) fn is_record(text: &str) -> bool {
+    let line = text.lines().next().unwrap_or_default();
+    line.contains("type=") && line.contains("audit(")
+}
+
 /// What the kernel's log says when audit records were lost; such lines have no stamp.
 fn is_kernel_loss(text: &str) -> bool {
     text.contains("audit: ")
@@ -249,10 +283,8 @@ fn is_kernel_loss(text: &str) -> bool {
 }
 
 impl Decoder for Auditd {
-    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
-        for meta in chunk.records.iter().filter(|meta| !meta.again) {
-            self.record(chunk.payload(meta), meta, clock, out);
-        }
+    fn record(&mut self, meta: &RecordMeta, payload: &[u8], clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
+        self.read(payload, meta, clock, out);
         Ok(())
     }
 
@@ -333,9 +365,8 @@ fn state_error(why: &dyn std::fmt::Display) -> Error {
 
 /// Puts the raw fields of a stored event into the current row, from its `raw` column: the same values as when it was
 /// decoded.
-pub fn put_raw_fields(raw: &str, zone_offset_secs: i32, limits: &Limits, row: &mut EventBuilder) {
-    let records: Vec<Record> =
-        raw.lines().filter_map(|line| Record::parse(line.to_owned(), zone_offset_secs).ok()).collect();
+pub fn put_raw_fields(raw: &str, zone: Zone, limits: &Limits, row: &mut EventBuilder) {
+    let records: Vec<Record> = raw.lines().filter_map(|line| Record::parse(line.to_owned(), zone).ok()).collect();
     event::put_raw_fields(&records, row, limits.field_values_max);
 }
 

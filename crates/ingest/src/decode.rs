@@ -7,23 +7,47 @@ use std::sync::Arc;
 use palisade_events::id::LaneHash;
 use palisade_events::time::Micros;
 use palisade_events::{
-    Chunk, Coverage, CoverageKind, EventBuilder, FieldPlan, Lane, LaneClock, RecordMeta, Reject, Result, col,
+    Chunk, Coverage, CoverageKind, EventBuilder, FieldPlan, Lane, LaneClock, ObjectVersion, RecordMeta, Reject, Result,
+    col,
 };
 
+use crate::document::JsonDecoder;
 use crate::mapped::Mapping;
 use crate::redact::{RedactionCounts, Redactor};
+use crate::zone::Zone;
 
 /// Reads the records of one lane. A decoder belongs to one lane for its whole life.
 ///
 /// Legal order: [`restore`](Self::restore) at most once and first, then [`decode`](Self::decode) with the lane's chunks
 /// in offset order. The same records give the same rows, however they were cut into chunks.
-pub trait Decoder: Send {
-    /// Decodes a chunk's records, in lane order, into `out`, and advances the lane's clock. The chunk's bytes may be
-    /// overwritten.
+pub trait Decoder: std::fmt::Debug + Send {
+    /// Decodes one record into `out`, and counts it there. The lane's clock was told of it.
     ///
     /// # Errors
     /// Only when the decoder cannot go on; bad input becomes a reject.
-    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()>;
+    fn record(&mut self, record: &RecordMeta, payload: &[u8], clock: &mut LaneClock, out: &mut Decoded) -> Result<()>;
+
+    /// Sees a record that was delivered before and is here only as context.
+    fn again(&mut self, payload: &[u8]) {
+        let _ = payload;
+    }
+
+    /// Decodes a chunk's records, in lane order, into `out`, and advances the lane's clock.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    fn decode(&mut self, chunk: &Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
+        for record in &chunk.records {
+            let payload = chunk.payload(record);
+            if record.again {
+                self.again(payload);
+                continue;
+            }
+            clock.next_record();
+            self.record(record, payload, clock, out)?;
+        }
+        Ok(())
+    }
 
     /// Closes what is held, because the lane's input has ended for good, as in a one-shot scan. A lane that may go on, or
     /// a graceful stop, never calls this: what is held then is part of the state. The events take the position of
@@ -69,6 +93,8 @@ pub struct Decoded {
     pub rejects: Vec<Reject>,
     /// What the records said about their source's completeness.
     pub coverage: Vec<Coverage>,
+    /// Versions of Kubernetes objects that the records showed.
+    pub objects: Vec<ObjectVersion>,
     /// How many records ended where.
     pub counts: Counts,
     /// Secrets replaced, by kind.
@@ -82,6 +108,7 @@ impl Decoded {
             events: EventBuilder::new(plan),
             rejects: Vec::new(),
             coverage: Vec::new(),
+            objects: Vec::new(),
             counts: Counts::default(),
             redactions: RedactionCounts::default(),
         }
@@ -93,8 +120,12 @@ impl Decoded {
 pub struct Counts {
     /// Records read, those delivered `again` left out.
     pub records: u64,
-    /// Records that made events, or structure such as a CSV header. One that makes events and facts counts here.
+    /// Records that made events, or structure such as a CSV header or a tombstone. One that makes events and facts counts
+    /// here.
     pub used: u64,
+    /// Those of the used records that were tombstones: a key without a value.
+    #[serde(default)]
+    pub tombstones: u64,
     /// Records that made only coverage facts.
     pub coverage: u64,
     /// Records that made nothing but rejects.
@@ -114,6 +145,7 @@ impl Counts {
     pub fn add(&mut self, other: &Self) {
         self.records += other.records;
         self.used += other.used;
+        self.tombstones += other.tombstones;
         self.coverage += other.coverage;
         self.rejected += other.rejected;
         self.events += other.events;
@@ -126,10 +158,13 @@ impl Counts {
 /// Bounds on what one record may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longer records are rejected as `too_large`. An audit event holds up to two bodies, what was asked and what was
+    /// Longer events are rejected as `too_large`, and so are longer records of formats with one event a record. An audit event holds up to two bodies, what was asked and what was
     /// answered, each at most 3 MiB as JSON: the API server reads no more, since the object store takes 1.5 MiB of its
     /// own encoding. The rest is for managed fields and what surrounds the bodies.
     pub record_bytes_max: usize,
+    /// Longer documents are rejected as `too_large`, whatever they hold: a file of CloudTrail or the answer of `kubectl get`
+    /// is one document of many events.
+    pub document_bytes_max: usize,
     /// JSON nested deeper is rejected as `too_deep`: real payloads stay below 30.
     pub depth_max: usize,
     /// Raw field values kept per row; a row that has more is marked truncated.
@@ -144,6 +179,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             record_bytes_max: 8 << 20,
+            document_bytes_max: 64 << 20,
             depth_max: 64,
             field_values_max: 65_536,
             list_items_max: 1024,
@@ -159,8 +195,8 @@ pub struct Settings {
     pub source: String,
     /// The cluster that the source belongs to; empty if none is stated.
     pub cluster: String,
-    /// Seconds east of UTC of times written without a zone.
-    pub zone_offset_secs: i32,
+    /// Zone of times that name none.
+    pub zone: Zone,
     /// Bounds.
     pub limits: Limits,
     /// The raw fields that loaded rules ask for.
@@ -172,46 +208,108 @@ pub struct Settings {
 /// The formats that can be decoded.
 #[derive(Clone, Debug)]
 pub enum Format {
-    /// Kubernetes audit events: `audit.k8s.io` `Event` and `EventList`.
+    /// Kubernetes audit events: `audit.k8s.io` `Event` and `EventList`, and GKE's log entries.
     K8sAudit,
+    /// Kubernetes objects: `kubectl get -o json`, watch events.
+    K8sObjects,
     /// Falco alerts.
     Falco,
+    /// Tetragon's exported events.
+    Tetragon,
+    /// Tracee's events, in its three shapes.
+    Tracee,
+    /// Hubble flows.
+    Hubble,
+    /// Calico flow logs, of Enterprise and of Goldmane.
+    Calico,
+    /// Events of the Docker daemon.
+    Docker,
+    /// KubeArmor alerts and logs.
+    KubeArmor,
+    /// Notifications of an image registry.
+    Registry,
+    /// AWS CloudTrail records.
+    CloudTrail,
+    /// OCSF events as JSON.
+    Ocsf,
+    /// Elastic Common Schema documents.
+    Ecs,
     /// Linux audit records as text.
     Auditd,
     /// JSON or CSV by a mapping.
     Mapped(Arc<Mapping>),
+    /// Whatever each record shows itself to be.
+    Auto,
 }
 
 impl Format {
+    /// The formats that need nothing but their name, and their names.
+    pub const NAMED: [(&'static str, Self); 15] = [
+        ("k8s_audit", Self::K8sAudit),
+        ("k8s_objects", Self::K8sObjects),
+        ("falco", Self::Falco),
+        ("tetragon", Self::Tetragon),
+        ("tracee", Self::Tracee),
+        ("hubble", Self::Hubble),
+        ("calico", Self::Calico),
+        ("docker", Self::Docker),
+        ("kubearmor", Self::KubeArmor),
+        ("registry", Self::Registry),
+        ("cloudtrail", Self::CloudTrail),
+        ("ocsf", Self::Ocsf),
+        ("ecs", Self::Ecs),
+        ("auditd", Self::Auditd),
+        ("auto", Self::Auto),
+    ];
+
     /// Finds a format by name; a mapped one needs its [`Mapping`] and has no name of its own here.
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "k8s_audit" => Self::K8sAudit,
-            "falco" => Self::Falco,
-            "auditd" => Self::Auditd,
-            _ => return None,
-        })
+        Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, format)| format)
     }
 
     /// The format's name, as stored with each event.
     pub fn name(&self) -> &'static str {
         match self {
             Self::K8sAudit => "k8s_audit",
+            Self::K8sObjects => "k8s_objects",
             Self::Falco => "falco",
+            Self::Tetragon => "tetragon",
+            Self::Tracee => "tracee",
+            Self::Hubble => "hubble",
+            Self::Calico => "calico",
+            Self::Docker => "docker",
+            Self::KubeArmor => "kubearmor",
+            Self::Registry => "registry",
+            Self::CloudTrail => "cloudtrail",
+            Self::Ocsf => "ocsf",
+            Self::Ecs => "ecs",
             Self::Auditd => "auditd",
             Self::Mapped(_) => "mapped",
+            Self::Auto => "auto",
         }
     }
 }
 
 /// Makes the decoder of a format for one lane.
 pub fn decoder(format: &Format, lane: Arc<Lane>, settings: Arc<Settings>) -> Box<dyn Decoder> {
-    let context = LaneContext::new(lane, settings, format.name());
+    let context = LaneContext::new(Arc::clone(&lane), Arc::clone(&settings), format.name());
     match format {
-        Format::K8sAudit => Box::new(crate::k8s_audit::K8sAudit::new(context)),
-        Format::Falco => Box::new(crate::falco::Falco::new(context)),
+        Format::K8sAudit => Box::new(JsonDecoder::<crate::k8s_audit::K8sAudit>::new(context)),
+        Format::K8sObjects => Box::new(JsonDecoder::<crate::k8s_objects::K8sObjects>::new(context)),
+        Format::Falco => Box::new(JsonDecoder::<crate::falco::Falco>::new(context)),
+        Format::Tetragon => Box::new(JsonDecoder::<crate::tetragon::Tetragon>::new(context)),
+        Format::Tracee => Box::new(JsonDecoder::<crate::tracee::Tracee>::new(context)),
+        Format::Hubble => Box::new(JsonDecoder::<crate::hubble::Hubble>::new(context)),
+        Format::Calico => Box::new(JsonDecoder::<crate::calico::Calico>::new(context)),
+        Format::Docker => Box::new(JsonDecoder::<crate::docker::Docker>::new(context)),
+        Format::KubeArmor => Box::new(JsonDecoder::<crate::kubearmor::KubeArmor>::new(context)),
+        Format::Registry => Box::new(JsonDecoder::<crate::registry::Registry>::new(context)),
+        Format::CloudTrail => Box::new(JsonDecoder::<crate::cloudtrail::CloudTrail>::new(context)),
+        Format::Ocsf => Box::new(JsonDecoder::<crate::ocsf::Ocsf>::new(context)),
+        Format::Ecs => Box::new(JsonDecoder::<crate::ecs::Ecs>::new(context)),
         Format::Auditd => Box::new(crate::auditd::Auditd::new(context)),
         Format::Mapped(mapping) => Box::new(crate::mapped::Mapped::new(context, Arc::clone(mapping))),
+        Format::Auto => Box::new(crate::sniff::Sniffed::new(context)),
     }
 }
 
@@ -258,27 +356,48 @@ impl LaneContext {
         &self.settings
     }
 
+    /// The source's settings, to be shared with another decoder of the lane.
+    pub(crate) fn shared_settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
+    }
+
     /// The cluster of a record: what its carrier says, else what the configuration says.
     pub fn cluster<'c>(&'c self, record: &'c RecordMeta) -> &'c str {
         record.cluster.as_deref().unwrap_or(&self.settings.cluster)
     }
 
-    /// Counts a record and hands over its text without white space and byte order mark around it. A record that is
-    /// empty, too large or not UTF-8 is rejected and counted, and `None` comes back.
-    pub(crate) fn intake<'c>(&self, out: &mut Decoded, record: &RecordMeta, payload: &'c [u8]) -> Option<&'c str> {
-        self.intake_within(out, record, payload, &[' ', '\t', '\r', '\n', '\x0b', '\x0c'])
+    /// Counts a record and hands over its text, a document, without what frames it: white space, a byte order mark, the
+    /// number of a schema. A record that is empty, too large or not UTF-8 is rejected and counted, and `None` comes back; a
+    /// tombstone is counted.
+    pub(crate) fn intake_document<'c>(
+        &self,
+        out: &mut Decoded,
+        record: &RecordMeta,
+        payload: &'c [u8],
+    ) -> Option<&'c str> {
+        let payload = crate::frame::strip_registry_frame(payload);
+        // JSON text sequences begin each document with a record separator.
+        let ends = [' ', '\t', '\r', '\n', '\x0b', '\x0c', '\x1e'];
+        self.intake_within(out, record, payload, &ends, self.settings.limits.document_bytes_max)
     }
 
-    /// As [`intake`](Self::intake), taking off only the given characters around the text.
+    /// As [`intake_document`](Self::intake_document), taking off only the given characters around the text, with a bound
+    /// of its own.
     pub(crate) fn intake_within<'c>(
         &self,
         out: &mut Decoded,
         record: &RecordMeta,
         payload: &'c [u8],
         ends: &[char],
+        bytes_max: usize,
     ) -> Option<&'c str> {
         out.counts.records += 1;
-        let (reason, detail) = if payload.len() > self.settings.limits.record_bytes_max {
+        if record.tombstone {
+            out.counts.used += 1;
+            out.counts.tombstones += 1;
+            return None;
+        }
+        let (reason, detail) = if payload.len() > bytes_max {
             ("too_large", format!("{} bytes", payload.len()))
         } else {
             match simdutf8::compat::from_utf8(payload)
@@ -325,6 +444,16 @@ impl LaneContext {
         if let Some(time) = record.time {
             row.put_time(col::BROKER_TIME, time);
         }
+        if let Some(key) = &record.key {
+            let mut found = RedactionCounts::default();
+            row.put_text(col::RECORD_KEY, &self.settings.redactor.text(key, &mut found));
+            out.counts.redacted += found.total();
+            out.redactions.add(&found);
+        }
+        if let Some((trace, span)) = record.trace.as_deref().and_then(trace_and_span) {
+            row.put_text(col::TRACE_UID, trace);
+            row.put_text(col::TRACE_SPAN_UID, span);
+        }
         let cluster = self.cluster(record);
         if !cluster.is_empty() {
             row.put_word(col::CLUSTER_NAME, cluster);
@@ -345,6 +474,24 @@ impl LaneContext {
             let detail =
                 format!("event time {} lies too far in the future", palisade_events::time::format_rfc3339(end.time));
             self.cover(out, record, CoverageKind::Future, (time, time), 1, detail);
+        }
+    }
+
+    /// Places versions of objects that an event shows, whose row was just ended.
+    pub(crate) fn place(&self, out: &mut Decoded, record: &RecordMeta, index: u32, objects: Vec<ObjectVersion>) {
+        if objects.is_empty() {
+            return;
+        }
+        let uid = self.hash.event_uid(record.offset, index);
+        for object in objects {
+            out.objects.push(ObjectVersion {
+                lane: Arc::clone(&self.lane),
+                offset: record.offset,
+                index,
+                event_uid: String::from_utf8_lossy(&uid).into_owned(),
+                cluster: if object.cluster.is_empty() { self.cluster(record).to_owned() } else { object.cluster },
+                ..object
+            });
         }
     }
 
@@ -388,6 +535,12 @@ impl LaneContext {
             detail,
         });
     }
+}
+
+/// Trace and span of a W3C `traceparent`, `00-<trace>-<span>-<flags>`.
+fn trace_and_span(traceparent: &str) -> Option<(&str, &str)> {
+    let mut parts = traceparent.split('-').skip(1);
+    Some((parts.next()?, parts.next()?))
 }
 
 /// A time that the tables can hold and panes can be made of: years 0 to 9999. Others are no times.

@@ -8,12 +8,14 @@ use palisade_events::entity::workload_of_pod;
 use palisade_events::fields::FieldRef;
 use palisade_events::schema::{Int, Long, Text, Word};
 use palisade_events::time::{Micros, SECOND, parse_rfc3339};
-use palisade_events::{Chunk, CoverageKind, EventBuilder, LaneClock, RecordMeta, Result, col};
+use palisade_events::{CoverageKind, EventBuilder, RecordMeta, col};
 
-use crate::decode::{Decoded, Decoder, EventEnd, LaneContext, in_range};
+use crate::container;
+use crate::decode::in_range;
+use crate::document::{Fact, JsonFormat, Made, Reading, Refusal};
 use crate::image::Image;
-use crate::json::{Columns, Parser, Value, Walk};
-use crate::redact::RedactionCounts;
+use crate::json::{Columns, Value};
+use crate::network::Connection;
 
 /// OCSF detection finding: another detector's verdict.
 const CLASS_DETECTION: i32 = 2004;
@@ -24,102 +26,32 @@ const ANCESTORS_MAX: usize = 32;
 /// Characters of Falco's own sentence kept in a coverage fact.
 const DETAIL_CHARS_MAX: usize = 512;
 
-/// Decodes Falco alerts.
-#[derive(Debug)]
-pub struct Falco {
-    context: LaneContext,
-    parser: Parser,
-}
+/// Reads Falco alerts.
+#[derive(Debug, Default)]
+pub(crate) struct Falco;
 
-impl Falco {
-    /// Makes the decoder of one lane.
-    pub fn new(context: LaneContext) -> Self {
-        Self { context, parser: Parser::default() }
-    }
-
-    fn record(
-        &mut self,
-        record: &RecordMeta,
-        text: &str,
-        clock: &mut LaneClock,
-        out: &mut Decoded,
-    ) -> std::result::Result<Seen, (&'static str, String)> {
-        let Self { context, parser } = self;
-        let limits = &context.settings().limits;
-        let mut found = RedactionCounts::default();
-        let redacted = context.settings().redactor.json(text, limits.depth_max, &mut found);
-        let raw = redacted.as_deref().unwrap_or(text);
-        let read = parser.parse(raw.as_bytes(), limits.depth_max, |root| {
-            let tree = context.settings().plan.tree();
-            let mut walk = Walk::new(tree, limits.field_values_max);
-            let mut alert = Alert { list_items_max: limits.list_items_max, ..Alert::default() };
-            walk.value(root, Some(Place::Root), tree.root(), &mut alert, &mut out.events);
-            // Rules name Falco's fields without the object that holds them.
-            if let Some(fields) = root.get("output_fields").filter(|fields| fields.is_object()) {
-                walk.value(fields, None, tree.root(), &mut alert, &mut out.events);
-            }
-            let Some(rule) = alert.rule.filter(|_| alert.is_alert) else {
-                out.events.abandon_row();
-                return Err(("not_a_falco_alert", "no rule with a priority, output or output_fields".to_owned()));
-            };
-            let Some((time, original)) = alert.time(record) else {
-                out.events.abandon_row();
-                return Err(("missing_time", "no readable time in the alert or its carrier".to_owned()));
-            };
-            out.counts.redacted += found.total();
-            out.redactions.add(&found);
-            if alert.source == Some("internal") || rule.starts_with("Falco internal:") {
-                out.events.abandon_row();
-                let (kind, count) = match rule {
-                    "Falco internal: syscall event drop" => (CoverageKind::Lost, alert.drops.unwrap_or(-1)),
-                    _ => (CoverageKind::Health, -1),
-                };
-                let said: String = alert.output.unwrap_or_default().chars().take(DETAIL_CHARS_MAX).collect();
-                let detail = [alert.host.unwrap_or_default(), rule, &said];
-                let detail: Vec<&str> = detail.into_iter().filter(|part| !part.is_empty()).collect();
-                context.cover(out, record, kind, (time, time), count, detail.join(": "));
-                return Ok(Seen::Fact);
-            }
-            alert.finish(&mut out.events, walk.is_cut());
-            let end = EventEnd {
-                index: 0,
-                time,
-                time_original: &original,
-                raw,
-                records: 1,
-                redacted: u32::try_from(found.total()).unwrap_or(u32::MAX),
-            };
-            context.end_event(out, clock, record, end);
-            Ok(Seen::Event)
-        });
-        match read {
-            Ok(read) => read,
-            Err(fault) => Err((fault.reason(), fault.detail())),
+impl JsonFormat for Falco {
+    fn read<'i>(&mut self, root: Value<'_, 'i>, reading: &mut Reading<'_>) -> Result<Made<'i>, Refusal> {
+        let mut alert = Alert { list_items_max: reading.list_items_max(), ..Alert::default() };
+        reading.walk(root, Place::Root, &mut alert);
+        // Rules name Falco's fields without the object that holds them.
+        if let Some(fields) = root.get("output_fields").filter(|fields| fields.is_object()) {
+            reading.walk_fields(fields, &mut alert);
         }
-    }
-}
-
-impl Decoder for Falco {
-    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
-        for record in chunk.records.iter().filter(|record| !record.again) {
-            clock.next_record();
-            let Some(text) = self.context.intake(out, record, chunk.payload(record)) else { continue };
-            match self.record(record, text, clock, out) {
-                Ok(Seen::Event) => out.counts.used += 1,
-                Ok(Seen::Fact) => out.counts.coverage += 1,
-                Err((reason, detail)) => {
-                    self.context.reject(out, record, reason, detail, text.as_bytes());
-                    out.counts.rejected += 1;
-                }
-            }
+        let Some(rule) = alert.rule.filter(|_| alert.is_alert) else {
+            return Err(("not_a_falco_alert", "no rule with a priority, output or output_fields".to_owned()));
+        };
+        let Some((time, original)) = alert.time(reading.record) else {
+            return Err(("missing_time", "no readable time in the alert or its carrier".to_owned()));
+        };
+        if alert.source == Some("internal") || rule.starts_with("Falco internal:") {
+            reading.facts.push(alert.health(rule, time));
+            return Ok(Made::Facts);
         }
-        Ok(())
+        reading.cut |= alert.cut;
+        alert.finish(reading.row);
+        Ok(Made::Event { time, original })
     }
-}
-
-enum Seen {
-    Event,
-    Fact,
 }
 
 #[derive(Clone, Copy)]
@@ -144,7 +76,12 @@ struct Alert<'i> {
     seconds: Option<i64>,
     nanos: Option<i64>,
     evt_time: Option<i64>,
+    /// Events that were dropped since Falco last told.
     drops: Option<i64>,
+    /// Of a metrics snapshot: events dropped and seen since Falco began, and whether some were dropped since the last one.
+    drops_so_far: Option<i64>,
+    seen_so_far: Option<i64>,
+    is_dropping: bool,
     container: Option<&'i str>,
     container_name: Option<&'i str>,
     image: Option<&'i str>,
@@ -156,6 +93,7 @@ struct Alert<'i> {
     user: Option<Cow<'i, str>>,
     uid: Option<Cow<'i, str>>,
     fd_name: Option<&'i str>,
+    connection: Connection<'i>,
     path: Option<&'i str>,
     evt_type: Option<&'i str>,
     verb: Option<&'i str>,
@@ -203,6 +141,13 @@ impl<'i> Alert<'i> {
             "tags" => {
                 row.put_words(col::METADATA_LABELS, value.items().filter_map(Value::text).take(self.list_items_max));
                 self.cut |= value.items().nth(self.list_items_max).is_some();
+                let mut techniques = value.items().filter_map(Value::text).filter(|tag| is_technique(tag));
+                if let Some(first) = techniques.next() {
+                    row.put_words(
+                        col::ATTACK_TECHNIQUES,
+                        std::iter::once(first).chain(techniques).take(self.list_items_max),
+                    );
+                }
             }
             "time" => {
                 self.time = present(value);
@@ -228,6 +173,11 @@ impl<'i> Alert<'i> {
             "evt.type" => self.evt_type = present(value),
             "evt.hostname" => self.fields_host = present(value),
             "n_drops" => self.drops = value.int(),
+            "scap.n_drops" => self.drops_so_far = value.int(),
+            "scap.n_drops_perc" => {
+                self.is_dropping = spelled(value).is_some_and(|share| share.parse().is_ok_and(|share: f64| share > 0.0))
+            }
+            "scap.n_evts" => self.seen_so_far = value.int(),
             "proc.name" => word(row, col::PROCESS_NAME),
             "proc.cmdline" => put_text(row, col::PROCESS_CMD_LINE, value),
             "proc.exepath" => word(row, col::PROCESS_FILE_PATH),
@@ -255,11 +205,11 @@ impl<'i> Alert<'i> {
             "k8s.deployment.name" | "k8smeta.deployment.name" => self.workload = self.workload.or(present(value)),
             "fd.name" => self.fd_name = present(value),
             "fs.path.name" | "evt.arg.path" => self.path = self.path.or(present(value)),
-            "fd.cip" => word(row, col::SRC_ENDPOINT_IP),
-            "fd.cport" => put_port(row, col::SRC_ENDPOINT_PORT, value),
-            "fd.sip" => word(row, col::DST_ENDPOINT_IP),
-            "fd.sport" => put_port(row, col::DST_ENDPOINT_PORT, value),
-            "fd.l4proto" => word(row, col::CONNECTION_PROTOCOL),
+            "fd.cip" => self.connection.src_ip = present(value),
+            "fd.cport" => self.connection.src_port = port(value),
+            "fd.sip" => self.connection.dst_ip = present(value),
+            "fd.sport" => self.connection.dst_port = port(value),
+            "fd.l4proto" => self.connection.protocol = present(value),
             "ka.auditid" => put_text(row, col::METADATA_CORRELATION_UID, value),
             "ka.user.name" => self.user = spelled(value).or(self.user.take()),
             "ka.verb" => self.verb = present(value),
@@ -270,7 +220,7 @@ impl<'i> Alert<'i> {
             "ka.target.name" => self.target_name = present(value),
             "ka.auth.decision" => word(row, col::AUTHORIZATION_DECISION),
             "ka.auth.reason" => word(row, col::AUTHORIZATION_REASON),
-            "ka.response.code" => put_port(row, col::API_RESPONSE_CODE, value),
+            "ka.response.code" => put_int(row, col::API_RESPONSE_CODE, value),
             "ka.req.pod.containers.image" => self.image = present(value),
             _ => self.ancestor(key, value),
         }
@@ -305,8 +255,27 @@ impl<'i> Alert<'i> {
         Some((record.time.and_then(in_range)?, self.time.unwrap_or_default().into()))
     }
 
+    /// What Falco says about itself: events that it dropped, and its metrics.
+    fn health(&self, rule: &str, time: Micros) -> Fact {
+        let (kind, count) = match rule {
+            "Falco internal: syscall event drop" => (CoverageKind::Lost, self.drops.unwrap_or(-1)),
+            // A snapshot counts from Falco's start: how many were dropped since the last one, it does not tell.
+            _ if self.is_dropping => (CoverageKind::Lost, -1),
+            _ => (CoverageKind::Health, -1),
+        };
+        let said: String = self.output.unwrap_or_default().chars().take(DETAIL_CHARS_MAX).collect();
+        let so_far = match (self.drops_so_far, self.seen_so_far) {
+            (Some(drops), Some(seen)) => format!("{drops} of {seen} events dropped since its start"),
+            (Some(drops), None) => format!("{drops} events dropped since its start"),
+            _ => String::new(),
+        };
+        let detail = [self.host.unwrap_or_default(), rule, &so_far, &said];
+        let detail: Vec<&str> = detail.into_iter().filter(|part| !part.is_empty()).collect();
+        Fact { kind, window: (time, time), count, detail: detail.join(": ") }
+    }
+
     /// Fills what several fields decide together.
-    fn finish(mut self, row: &mut EventBuilder, fields_cut: bool) {
+    fn finish(mut self, row: &mut EventBuilder) {
         row.put_int(col::CLASS_UID, CLASS_DETECTION);
         row.put_int(col::ACTIVITY_ID, 1);
         row.put_word(col::METADATA_PRODUCT_NAME, "falco");
@@ -349,28 +318,19 @@ impl<'i> Alert<'i> {
             row.put_word(col::WORKLOAD_NAME, workload);
         }
         self.put_container(row);
-        self.put_file(row);
+        self.put_descriptor(row);
         if !self.ancestors.is_empty() {
             self.ancestors.sort_by_key(|(distance, _)| *distance);
             row.put_words(col::PROCESS_ANCESTORS, self.ancestors.iter().map(|(_, name)| *name));
         }
-        if self.cut || fields_cut {
-            row.put_flag(col::TRUNCATED, true);
-        }
     }
 
     fn put_container(&self, row: &mut EventBuilder) {
-        if self.container != Some("host") {
-            if let Some(id) = self.container {
-                row.put_word(col::CONTAINER_UID, id);
-                let short = id.get(..12).unwrap_or(id);
-                if short.len() == 12 && short.bytes().all(|b| b.is_ascii_hexdigit()) {
-                    row.put_word(col::CONTAINER_UID_SHORT, short);
-                }
-            }
-            if let Some(name) = self.container_name {
-                row.put_word(col::CONTAINER_NAME, name);
-            }
+        if let Some(id) = self.container {
+            container::put(row, id);
+        }
+        if let Some(name) = self.container_name.filter(|_| self.container != Some("host")) {
+            row.put_word(col::CONTAINER_NAME, name);
         }
         if let Some(name) = self.repository {
             Image { name, tag: self.tag, digest: self.digest }.put(row);
@@ -379,20 +339,22 @@ impl<'i> Alert<'i> {
         }
     }
 
-    fn put_file(&self, row: &mut EventBuilder) {
-        let connection = self.fd_name.and_then(|name| name.split_once("->"));
-        if let Some((client, server)) = connection
+    /// A file descriptor is a file or a connection, `client->server`.
+    fn put_descriptor(&self, row: &mut EventBuilder) {
+        let mut connection = self.connection;
+        let ends = self.fd_name.and_then(|name| name.split_once("->"));
+        if let Some((client, server)) = ends
             && let (Some(client), Some(server)) = (endpoint(client), endpoint(server))
         {
-            row.put_word(col::SRC_ENDPOINT_IP, client.0);
-            row.put_int(col::SRC_ENDPOINT_PORT, i32::from(client.1));
-            row.put_word(col::DST_ENDPOINT_IP, server.0);
-            row.put_int(col::DST_ENDPOINT_PORT, i32::from(server.1));
-            return;
-        }
-        if let Some(path) = self.fd_name.filter(|name| name.starts_with('/')).or(self.path) {
+            // Fields of their own say it with more certainty.
+            connection.src_ip = connection.src_ip.or(Some(client.0));
+            connection.src_port = connection.src_port.or(Some(client.1));
+            connection.dst_ip = connection.dst_ip.or(Some(server.0));
+            connection.dst_port = connection.dst_port.or(Some(server.1));
+        } else if let Some(path) = self.fd_name.filter(|name| name.starts_with('/')).or(self.path) {
             row.put_text(col::FILE_PATH, path);
         }
+        connection.put(row);
     }
 }
 
@@ -456,10 +418,23 @@ fn put_long(row: &mut EventBuilder, column: Long, value: Value<'_, '_>) {
     }
 }
 
-fn put_port(row: &mut EventBuilder, column: Int, value: Value<'_, '_>) {
+fn put_int(row: &mut EventBuilder, column: Int, value: Value<'_, '_>) {
     if let Some(number) = value.int().and_then(|n| i32::try_from(n).ok()) {
         row.put_int(column, number);
     }
+}
+
+fn port(value: Value<'_, '_>) -> Option<u16> {
+    value.int().and_then(|n| u16::try_from(n).ok())
+}
+
+/// Whether a tag is the id of an ATT&CK technique: `T1059`, `T1552.007`.
+fn is_technique(tag: &str) -> bool {
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    tag.strip_prefix('T').is_some_and(|rest| match rest.split_once('.') {
+        Some((technique, part)) => digits(technique, 4) && digits(part, 3),
+        None => digits(rest, 4),
+    })
 }
 
 #[cfg(test)]

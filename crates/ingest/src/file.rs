@@ -1,12 +1,21 @@
 //! The file source: plain and compressed files, folders of them, and standard input. Each file is one lane.
 //!
-//! A line is a record; empty lines are skipped but counted as lines. A line longer than the bound is delivered cut, one
-//! byte over the bound, so that the decoder rejects it by its size. A last line without newline is delivered at the end
-//! of the file; when the file has grown beyond it in a later run, the whole line is delivered as a further record.
+//! A line is a record; empty lines are skipped but counted as lines. With [`Framing::Documents`], a line that begins as a
+//! JSON object or array and does not complete it goes on in the following lines, for as long as they can lexically belong
+//! to it; a line that cannot begins the next record. So a line that broke off costs itself alone, unless what follows
+//! happens to fit its open end, as a value does after a colon. The line ends inside a document are kept.
+//!
+//! A record longer than its bound is delivered cut, one byte over the bound, so that the decoder rejects it by its size.
+//! That is one reject for the whole of it: a document is read to its end all the same, since its inner lines might pass
+//! for records. Only where a single line is over the document's bound does the record end with that line.
+//!
+//! What is incomplete at the end of the file, a line without newline or a document, is delivered as it is; when the file
+//! has grown beyond it in a later run, the whole of it is delivered as a further record. Where a part of the file cannot
+//! be read, a record that reaches into it is not delivered at all, so that it comes whole once the file is mended.
 //!
 //! Files are the same if their content says so, not their path ([`KnownFile`]): a copy, a compressed twin, a rotated and
 //! renamed file is read once, and a file that grew goes on where it was left. A file that became shorter than what was
-//! read of it cannot be told from another one, and is read as such.
+//! read of it cannot be told from another one, and is read as such; so is a file whose first record grew.
 //!
 //! At most [`FileSettings::lanes_max`] lanes are joined at a time, in path order; the next joins when an earlier one has
 //! ended. Lanes are read round-robin, a chunk at a time.
@@ -25,7 +34,9 @@ use tempfile::NamedTempFile;
 
 use crate::decode::Limits;
 
+mod framing;
 mod lines;
+mod records;
 mod ledger;
 mod identity;
 mod reading;
@@ -44,8 +55,13 @@ pub struct FileSettings {
     pub cluster: String,
     /// Whether the first record of a file is needed to read any other.
     pub header: Header,
-    /// Longest record that is delivered whole.
+    /// Whether a JSON document over several lines is one record.
+    pub framing: Framing,
+    /// Longest line that is delivered whole.
     pub record_bytes_max: usize,
+    /// Longest record that is delivered whole if it begins as a JSON object or array does, on one line or many; no less
+    /// than `record_bytes_max`. So much is held in memory of one record, and a line more while it is read.
+    pub document_bytes_max: usize,
     /// A chunk is handed over when it holds so many bytes,
     pub chunk_bytes_max: usize,
     /// or so many records.
@@ -61,7 +77,9 @@ impl Default for FileSettings {
         Self {
             cluster: String::new(),
             header: Header::Absent,
+            framing: Framing::Documents,
             record_bytes_max: Limits::default().record_bytes_max,
+            document_bytes_max: Limits::default().document_bytes_max,
             chunk_bytes_max: 1 << 20,
             chunk_records_max: 8192,
             stdin_bytes_max: 16 << 30,
@@ -77,6 +95,15 @@ pub enum Header {
     Absent,
     /// The first record is a header: a lane that starts further on is given it `again` first.
     First,
+}
+
+/// What of a file is one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A line, or a JSON object or array, whether it lies on one line or many.
+    Documents,
+    /// A line, whatever it holds, as in CSV.
+    Lines,
 }
 
 /// Reads files to their ends.
@@ -145,7 +172,7 @@ impl FileSource {
     ) -> Result<Self, SourceError> {
         let Listing { candidates, spools, unreadable: mut faults } =
             identity::list(name, paths, stdin, settings.stdin_bytes_max)?;
-        let files = identity::identify(name, candidates, known, &mut faults);
+        let files = identity::identify(name, candidates, known, settings.framing, &mut faults);
         let facts = faults.iter().map(|file| unreadable(name, file, &settings)).collect();
         let lanes: Vec<FileLane> = files
             .into_iter()

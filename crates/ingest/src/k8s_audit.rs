@@ -1,150 +1,57 @@
-//! Kubernetes audit events (`audit.k8s.io`, v1 and the beta versions before it), alone or as an `EventList`.
+//! Kubernetes audit events (`audit.k8s.io`, v1 and the versions before it).
 //!
-//! Not here: the wrappers of cloud providers, which nest the event in another document.
+//! Not here: lists and what else wraps an event (see [`crate::envelope`]), and the schema of GKE's entries, which are
+//! written back as audit events before they are read ([`gke`]).
 
 use palisade_events::entity::workload_of_pod;
-use palisade_events::time::{Micros, parse_rfc3339};
-use palisade_events::{Chunk, CoverageKind, EventBuilder, LaneClock, RecordMeta, Result, col};
+use palisade_events::time::Micros;
+use palisade_events::{CoverageKind, EventBuilder, col};
 
-use crate::decode::{Decoded, Decoder, EventEnd, LaneContext, in_range};
+use crate::decode::in_range;
+use crate::document::{Fact, JsonFormat, Made, Reading, Refusal};
 use crate::image::Image;
-use crate::json::{Columns, Parser, Value, Walk, member_spans};
-use crate::redact::RedactionCounts;
+use crate::json::{Columns, Value};
+use crate::put::{first, word, words};
+
+pub(crate) mod gke;
 
 /// OCSF API activity.
 const CLASS_API_ACTIVITY: i32 = 6003;
 
-/// Decodes Kubernetes audit events.
-#[derive(Debug)]
-pub struct K8sAudit {
-    context: LaneContext,
-    parser: Parser,
+/// Reads Kubernetes audit events.
+#[derive(Debug, Default)]
+pub(crate) struct K8sAudit {
+    /// Where texts are put together.
+    scratch: String,
 }
 
-impl K8sAudit {
-    /// Makes the decoder of one lane.
-    pub fn new(context: LaneContext) -> Self {
-        Self { context, parser: Parser::default() }
-    }
-
-    fn record(&mut self, record: &RecordMeta, text: &str, clock: &mut LaneClock, out: &mut Decoded) -> Outcome {
-        match self.event(record, text, 0, clock, out) {
-            Ok(Seen::Event) => Outcome::Used,
-            Ok(Seen::List) => self.list(record, text, clock, out),
-            Err((reason, detail)) => {
-                self.context.reject(out, record, reason, detail, text.as_bytes());
-                Outcome::Rejected
-            }
+impl JsonFormat for K8sAudit {
+    fn read<'i>(&mut self, root: Value<'_, 'i>, reading: &mut Reading<'_>) -> Result<Made<'i>, Refusal> {
+        let mut event = Event { list_items_max: reading.list_items_max(), ..Event::default() };
+        if root.is_object() && !is_cloud_entry(root) {
+            reading.walk(root, Place::Root, &mut event);
         }
-    }
-
-    fn list(&mut self, record: &RecordMeta, text: &str, clock: &mut LaneClock, out: &mut Decoded) -> Outcome {
-        let spans = member_spans(text, "items");
-        if spans.is_empty() {
-            self.context.reject(out, record, "empty", "a list without events", text.as_bytes());
-            return Outcome::Rejected;
+        if !event.is_audit() {
+            return Err(("not_an_audit_event", "neither auditID nor verb and stage".to_owned()));
         }
-        let mut outcome = Outcome::Rejected;
-        for (index, (start, end)) in spans.into_iter().enumerate() {
-            let item = text[start..end].trim();
-            let why = match self.event(record, item, u32::try_from(index).unwrap_or(u32::MAX), clock, out) {
-                Ok(Seen::Event) => {
-                    outcome = Outcome::Used;
-                    continue;
-                }
-                Ok(Seen::List) => ("not_an_audit_event", "a list inside a list".to_owned()),
-                Err(why) => why,
-            };
-            let detail = format!("item {index}: {}", why.1);
-            self.context.reject(out, record, why.0, detail, item.as_bytes());
+        let Some((time, original)) = event.time(reading) else {
+            return Err(("missing_time", "no readable time in the event or its carrier".to_owned()));
+        };
+        if event.truncated {
+            let detail = "the audit event's body was cut by its source".to_owned();
+            reading.facts.push(Fact { kind: CoverageKind::Truncated, window: (time, time), count: 1, detail });
         }
-        outcome
+        reading.cut |= event.truncated || event.cut;
+        event.finish(reading.row, &mut self.scratch);
+        Ok(Made::Event { time, original: original.into() })
     }
-
-    /// Decodes one event into one row.
-    fn event(
-        &mut self,
-        record: &RecordMeta,
-        text: &str,
-        index: u32,
-        clock: &mut LaneClock,
-        out: &mut Decoded,
-    ) -> std::result::Result<Seen, (&'static str, String)> {
-        let Self { context, parser } = self;
-        let limits = &context.settings().limits;
-        let mut found = RedactionCounts::default();
-        let redacted = context.settings().redactor.json(text, limits.depth_max, &mut found);
-        let raw = redacted.as_deref().unwrap_or(text);
-        let read = parser.parse(raw.as_bytes(), limits.depth_max, |root| {
-            let tree = context.settings().plan.tree();
-            let mut walk = Walk::new(tree, limits.field_values_max);
-            let mut event = Event { list_items_max: limits.list_items_max, ..Event::default() };
-            walk.value(root, Some(Place::Root), tree.root(), &mut event, &mut out.events);
-            if !root.is_object() || !event.is_audit() {
-                out.events.abandon_row();
-                if root.is_object() && event.is_list {
-                    return Ok(Seen::List);
-                }
-                return Err(("not_an_audit_event", "neither auditID nor verb and stage".to_owned()));
-            }
-            let Some((time, original)) = event.time(record) else {
-                out.events.abandon_row();
-                return Err(("missing_time", "no readable time in the event or its carrier".to_owned()));
-            };
-            let cut = event.truncated;
-            event.finish(&mut out.events, walk.is_cut());
-            out.counts.redacted += found.total();
-            out.redactions.add(&found);
-            let end = EventEnd {
-                index,
-                time,
-                time_original: original,
-                raw,
-                records: 1,
-                redacted: u32::try_from(found.total()).unwrap_or(u32::MAX),
-            };
-            context.end_event(out, clock, record, end);
-            if cut {
-                let detail = "the audit event's body was cut by its source".to_owned();
-                context.cover(out, record, CoverageKind::Truncated, (time, time), 1, detail);
-            }
-            Ok(Seen::Event)
-        });
-        match read {
-            Ok(read) => read,
-            Err(fault) => Err((fault.reason(), fault.detail())),
-        }
-    }
-}
-
-impl Decoder for K8sAudit {
-    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
-        for record in chunk.records.iter().filter(|record| !record.again) {
-            clock.next_record();
-            let Some(text) = self.context.intake(out, record, chunk.payload(record)) else { continue };
-            match self.record(record, text, clock, out) {
-                Outcome::Used => out.counts.used += 1,
-                Outcome::Rejected => out.counts.rejected += 1,
-            }
-        }
-        Ok(())
-    }
-}
-
-enum Outcome {
-    Used,
-    Rejected,
-}
-
-enum Seen {
-    Event,
-    List,
 }
 
 #[derive(Clone, Copy)]
 enum Place {
     Root,
     User,
+    UserExtra,
     Impersonated,
     Object,
     Response,
@@ -155,6 +62,9 @@ enum Place {
     Spec(Side),
     Template(Side),
     Container(Side),
+    Ephemeral,
+    CloudResource,
+    CloudLabels,
 }
 
 /// Whose body: what was asked for wins over what was answered.
@@ -168,7 +78,6 @@ enum Side {
 #[derive(Default)]
 struct Event<'i> {
     list_items_max: usize,
-    is_list: bool,
     kind: Option<&'i str>,
     api_version: Option<&'i str>,
     audit_id: Option<&'i str>,
@@ -178,24 +87,36 @@ struct Event<'i> {
     /// Times in falling order of trust: stage, request received, the old `timestamp`, and its metadata.
     times: [Option<&'i str>; 4],
     user: Option<&'i str>,
+    /// Pod that the user's token is bound to: the caller, not what was acted on.
+    caller_pod: Option<&'i str>,
+    /// What the user showed to be let in: an access key of AWS, or the id of a token.
+    access_key: Option<&'i str>,
+    token: Option<&'i str>,
     has_object: bool,
     resource: Option<&'i str>,
     subresource: Option<&'i str>,
     namespace: Option<&'i str>,
     name: Option<&'i str>,
+    uid: Option<&'i str>,
     group: Option<&'i str>,
     code: Option<i64>,
     answer_message: Option<&'i str>,
     answer_reason: Option<&'i str>,
     decision: Option<&'i str>,
     bodies: [Body<'i>; 2],
+    /// The newest ephemeral container: its name and its image.
+    ephemeral: [Option<&'i str>; 2],
+    /// The source left something of the event out.
     truncated: bool,
+    /// A bound left something out.
+    cut: bool,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Body<'i> {
     name: Option<&'i str>,
     namespace: Option<&'i str>,
+    uid: Option<&'i str>,
     container: Option<&'i str>,
     image: Option<&'i str>,
 }
@@ -208,19 +129,31 @@ impl<'i> Columns<'i> for Event<'i> {
             Place::Root => return self.root_key(key, value, row),
             Place::User => match key {
                 "username" => first(&mut self.user, value),
-                "uid" => put_word(row, col::ACTOR_USER_UID, value),
-                "groups" => self.put_words(row, col::ACTOR_USER_GROUPS, value),
+                "uid" => word(row, col::ACTOR_USER_UID, value),
+                "groups" => self.cut |= words(row, col::ACTOR_USER_GROUPS, value, self.list_items_max),
+                "extra" => return Some(Place::UserExtra),
                 _ => {}
             },
-            Place::Impersonated if key == "username" => put_word(row, col::ACTOR_IMPERSONATED_NAME, value),
+            // Each holds a list, of one item.
+            Place::UserExtra => match key {
+                "authentication.kubernetes.io/pod-name" => first_item(&mut self.caller_pod, value),
+                "authentication.kubernetes.io/credential-id" => first_item(&mut self.token, value),
+                "accessKeyId" => first_item(&mut self.access_key, value),
+                _ => {}
+            },
+            Place::Impersonated => match key {
+                "username" => word(row, col::ACTOR_IMPERSONATED_NAME, value),
+                "groups" => self.cut |= words(row, col::ACTOR_IMPERSONATED_GROUPS, value, self.list_items_max),
+                _ => {}
+            },
             Place::Object => match key {
                 "resource" => first(&mut self.resource, value),
                 "subresource" => first(&mut self.subresource, value),
                 "namespace" => first(&mut self.namespace, value),
                 "name" => first(&mut self.name, value),
                 "apiGroup" => first(&mut self.group, value),
-                "apiVersion" => put_word(row, col::API_VERSION, value),
-                "uid" => put_text(row, col::RESOURCE_UID, value),
+                "apiVersion" => word(row, col::API_VERSION, value),
+                "uid" => first(&mut self.uid, value),
                 _ => {}
             },
             Place::Response => match key {
@@ -231,7 +164,7 @@ impl<'i> Columns<'i> for Event<'i> {
             },
             Place::Annotations => match key {
                 "authorization.k8s.io/decision" => first(&mut self.decision, value),
-                "authorization.k8s.io/reason" => put_word(row, col::AUTHORIZATION_REASON, value),
+                "authorization.k8s.io/reason" => word(row, col::AUTHORIZATION_REASON, value),
                 "audit.k8s.io/truncated" => self.truncated |= value.str() == Some("true"),
                 _ => {}
             },
@@ -244,10 +177,12 @@ impl<'i> Columns<'i> for Event<'i> {
             Place::BodyMetadata(side) => match key {
                 "name" => first(&mut self.bodies[side as usize].name, value),
                 "namespace" => first(&mut self.bodies[side as usize].namespace, value),
+                "uid" => first(&mut self.bodies[side as usize].uid, value),
                 _ => {}
             },
             Place::Spec(side) => match key {
                 "containers" => return Some(Place::Container(side)),
+                "ephemeralContainers" => return Some(Place::Ephemeral),
                 "template" | "jobTemplate" => return Some(Place::Template(side)),
                 _ => {}
             },
@@ -255,6 +190,22 @@ impl<'i> Columns<'i> for Event<'i> {
             Place::Container(side) => match key {
                 "image" => first(&mut self.bodies[side as usize].image, value),
                 "name" => first(&mut self.bodies[side as usize].container, value),
+                _ => {}
+            },
+            Place::Ephemeral => match key {
+                "name" => self.ephemeral[0] = value.text(),
+                "image" => self.ephemeral[1] = value.text(),
+                _ => {}
+            },
+            Place::CloudResource if key == "labels" => return Some(Place::CloudLabels),
+            Place::CloudLabels => match key {
+                "cluster_name" => word(row, col::CLUSTER_NAME, value),
+                "project_id" => word(row, col::CLOUD_ACCOUNT_UID, value),
+                "location" => {
+                    if let Some(location) = value.text() {
+                        row.put_word(col::CLOUD_REGION, region_of(location));
+                    }
+                }
                 _ => {}
             },
             _ => {}
@@ -272,17 +223,16 @@ impl<'i> Event<'i> {
             "stage" => first(&mut self.stage, value),
             "verb" => first(&mut self.verb, value),
             "requestURI" => first(&mut self.uri, value),
-            "userAgent" => put_word(row, col::HTTP_USER_AGENT, value),
+            "userAgent" => word(row, col::HTTP_USER_AGENT, value),
             "stageTimestamp" => first(&mut self.times[0], value),
             "requestReceivedTimestamp" => first(&mut self.times[1], value),
             "timestamp" => first(&mut self.times[2], value),
             "sourceIPs" => {
                 if let Some(last) = value.items().filter_map(Value::text).last() {
                     row.put_word(col::SRC_ENDPOINT_IP, last);
-                    self.put_words(row, col::SRC_ENDPOINT_IPS, value);
+                    self.cut |= words(row, col::SRC_ENDPOINT_IPS, value, self.list_items_max);
                 }
             }
-            "items" => self.is_list = value.is_array(),
             "user" => return Some(Place::User),
             "impersonatedUser" => return Some(Place::Impersonated),
             "objectRef" => {
@@ -297,14 +247,12 @@ impl<'i> Event<'i> {
                 self.truncated |= value.str().is_some();
                 return Some(Place::Body(if key == "requestObject" { Side::Request } else { Side::Answer }));
             }
+            // What an event keeps of the entry that it came in.
+            "protoPayload" => row.put_word(col::CLOUD_PROVIDER, "GCP"),
+            "resource" => return Some(Place::CloudResource),
             _ => {}
         }
         None
-    }
-
-    fn put_words(&mut self, row: &mut EventBuilder, column: palisade_events::schema::Words, value: Value<'_, 'i>) {
-        row.put_words(column, value.items().filter_map(Value::text).take(self.list_items_max));
-        self.truncated |= value.items().nth(self.list_items_max).is_some();
     }
 
     fn is_audit(&self) -> bool {
@@ -313,15 +261,17 @@ impl<'i> Event<'i> {
         named || (kind_fits && (self.audit_id.is_some() || (self.verb.is_some() && self.stage.is_some())))
     }
 
-    fn time(&self, record: &RecordMeta) -> Option<(Micros, &'i str)> {
-        let readable = self.times.iter().flatten().find_map(|text| Some((parse_rfc3339(text)?, *text)));
+    fn time(&self, reading: &Reading<'_>) -> Option<(Micros, &'i str)> {
+        let zone = &reading.settings.zone;
+        let readable = self.times.iter().flatten().find_map(|text| Some((zone.parse(text)?, *text)));
         readable.or_else(|| {
-            Some((record.time.and_then(in_range)?, self.times.iter().flatten().next().copied().unwrap_or_default()))
+            let carried = reading.record.time.and_then(in_range)?;
+            Some((carried, self.times.iter().flatten().next().copied().unwrap_or_default()))
         })
     }
 
     /// Fills what several parts of the event decide together.
-    fn finish(self, row: &mut EventBuilder, fields_cut: bool) {
+    fn finish(self, row: &mut EventBuilder, scratch: &mut String) {
         row.put_int(col::CLASS_UID, CLASS_API_ACTIVITY);
         row.put_word(col::METADATA_PRODUCT_NAME, "kube-apiserver");
         let activity = match self.verb.unwrap_or_default() {
@@ -336,6 +286,7 @@ impl<'i> Event<'i> {
             (col::API_OPERATION, self.verb),
             (col::METADATA_LOG_NAME, self.stage),
             (col::ACTOR_USER_NAME, self.user),
+            (col::ACTOR_CREDENTIAL_UID, self.access_key.or(self.token)),
             (col::RESOURCE_TYPE, self.resource),
             (col::RESOURCE_SUBRESOURCE, self.subresource),
             (col::AUTHORIZATION_DECISION, self.decision),
@@ -349,19 +300,28 @@ impl<'i> Event<'i> {
             row.put_text(col::HTTP_URL_PATH, uri);
         }
         if let Some(id) = self.audit_id {
-            // One request makes an event per stage: the two together are the event's own id.
-            row.put_text(col::METADATA_UID, &format!("{id}/{}", self.stage.unwrap_or_default()));
             row.put_text(col::METADATA_CORRELATION_UID, id);
+            // One request makes an event per stage: the two together are the event's own id.
+            let uid = match self.stage {
+                Some(stage) => joined(scratch, id, stage),
+                None => id,
+            };
+            row.put_text(col::METADATA_UID, uid);
         }
-        if let Some((namespace, name)) =
-            self.user.and_then(|user| user.strip_prefix("system:serviceaccount:")).and_then(|rest| rest.split_once(':'))
-        {
-            row.put_word(col::ACTOR_SERVICE_ACCOUNT, &format!("{namespace}/{name}"));
-        }
+        self.put_caller(row, scratch);
         self.put_status(row);
         self.put_object(row);
-        if self.truncated || fields_cut {
-            row.put_flag(col::TRUNCATED, true);
+    }
+
+    /// A user that is a service account, and the pod that it spoke from.
+    fn put_caller(&self, row: &mut EventBuilder, scratch: &mut String) {
+        let account = self.user.and_then(|user| user.strip_prefix("system:serviceaccount:")?.split_once(':'));
+        let Some((namespace, name)) = account else { return };
+        row.put_word(col::ACTOR_SERVICE_ACCOUNT, joined(scratch, namespace, name));
+        if let Some(pod) = self.caller_pod {
+            row.put_word(col::SRC_ENDPOINT_NAMESPACE, namespace);
+            row.put_word(col::SRC_ENDPOINT_POD, pod);
+            row.put_word(col::SRC_ENDPOINT_WORKLOAD, workload_of_pod(pod));
         }
     }
 
@@ -388,6 +348,11 @@ impl<'i> Event<'i> {
         if let Some(name) = name {
             row.put_text(col::RESOURCE_NAME, name);
         }
+        // Whoever creates an object learns its uid from the answer. A subresource's body is another object.
+        let uid = self.uid.or(answer.uid.filter(|_| self.subresource.is_none()));
+        if let Some(uid) = uid {
+            row.put_text(col::RESOURCE_UID, uid);
+        }
         let resource = self.resource.unwrap_or_default();
         let own = if resource == "namespaces" { name } else { None };
         if let Some(namespace) = self.namespace.or(own).or(request.namespace).or(answer.namespace) {
@@ -397,44 +362,74 @@ impl<'i> Event<'i> {
             ("pods", Some(pod)) => {
                 row.put_word(col::POD_NAME, pod);
                 row.put_word(col::WORKLOAD_NAME, workload_of_pod(pod));
+                if let Some(uid) = uid {
+                    row.put_word(col::POD_UID, uid);
+                }
             }
-            (
-                "deployments"
-                | "daemonsets"
-                | "statefulsets"
-                | "replicasets"
-                | "jobs"
-                | "cronjobs"
-                | "replicationcontrollers",
-                Some(name),
-            ) => row.put_word(col::WORKLOAD_NAME, name),
+            (_, Some(name)) => {
+                if let Some(kind) = workload_kind(resource) {
+                    row.put_word(col::WORKLOAD_NAME, name);
+                    row.put_word(col::WORKLOAD_KIND, kind);
+                }
+            }
             _ => {}
         }
+        let [debugger, debugger_image] = self.ephemeral;
+        let debugs = self.subresource == Some("ephemeralcontainers");
         let named_in_uri = self.uri.and_then(|uri| query_value(uri, "container"));
-        if let Some(container) = named_in_uri.or(request.container).or(answer.container) {
+        let container = named_in_uri.or(debugger.filter(|_| debugs)).or(request.container).or(answer.container);
+        if let Some(container) = container {
             row.put_word(col::CONTAINER_NAME, container);
         }
-        if let Some(image) = request.image.or(answer.image) {
+        if let Some(image) = debugger_image.filter(|_| debugs).or(request.image).or(answer.image) {
             Image::parse(image).put(row);
         }
     }
 }
 
-fn first<'i>(slot: &mut Option<&'i str>, value: Value<'_, 'i>) {
+/// Whether a document is an entry of Cloud Logging, which is not walked: only the event that it is written back as shows
+/// which of its bodies are secret. Events are let by at their first key.
+fn is_cloud_entry(root: Value<'_, '_>) -> bool {
+    let first = root.entries().next().map_or("", |(key, _)| key);
+    !matches!(first, "kind" | "apiVersion" | "annotations" | "auditID" | "level" | "metadata")
+        && root.get("protoPayload").is_some_and(Value::is_object)
+        && root.get("auditID").is_none()
+}
+
+/// `a/b`, in a text that is used again.
+fn joined<'s>(scratch: &'s mut String, a: &str, b: &str) -> &'s str {
+    scratch.clear();
+    scratch.push_str(a);
+    scratch.push('/');
+    scratch.push_str(b);
+    scratch
+}
+
+fn first_item<'i>(slot: &mut Option<&'i str>, value: Value<'_, 'i>) {
     if slot.is_none() {
-        *slot = value.text();
+        *slot = value.items().find_map(Value::text);
     }
 }
 
-fn put_word(row: &mut EventBuilder, column: palisade_events::schema::Word, value: Value<'_, '_>) {
-    if let Some(word) = value.text() {
-        row.put_word(column, word);
-    }
+/// The kind of the workloads that a resource of the API is.
+fn workload_kind(resource: &str) -> Option<&'static str> {
+    Some(match resource {
+        "deployments" => "Deployment",
+        "daemonsets" => "DaemonSet",
+        "statefulsets" => "StatefulSet",
+        "replicasets" => "ReplicaSet",
+        "jobs" => "Job",
+        "cronjobs" => "CronJob",
+        "replicationcontrollers" => "ReplicationController",
+        _ => return None,
+    })
 }
 
-fn put_text(row: &mut EventBuilder, column: palisade_events::schema::Text, value: Value<'_, '_>) {
-    if let Some(text) = value.text() {
-        row.put_text(column, text);
+/// The region of Google's location, which may be a zone of it: `europe-west1` of `europe-west1-b`.
+fn region_of(location: &str) -> &str {
+    match location.rsplit_once('-') {
+        Some((region, zone)) if zone.len() == 1 && region.contains('-') => region,
+        _ => location,
     }
 }
 

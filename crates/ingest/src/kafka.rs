@@ -17,6 +17,8 @@
 //! Not here: decoding, and any decision about when to commit.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,18 +30,26 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+mod security;
 mod setup;
+mod context;
 mod rebalances;
 mod place;
+mod headers;
 mod intake;
+mod closing;
 
+pub use security::{TokenFile, client_config, without_secrets};
+
+use closing::Closing;
+use context::Context;
 use intake::{Intake, OtherRecord};
 use place::Place;
-use rebalances::{Rebalance, Rebalances};
+use rebalances::Rebalance;
 use setup::TopicPattern;
 
 /// How to reach Kafka and what to read there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaSettings {
     /// Name of the source.
     pub name: String,
@@ -58,6 +68,25 @@ pub struct KafkaSettings {
     pub begin: Begin,
     /// librdkafka properties, passed through; `bootstrap.servers` among them.
     pub properties: BTreeMap<String, String>,
+    /// File with the token of the SASL mechanism OAUTHBEARER. It is read again whenever a token has used up most of its life.
+    pub oauth_token_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for KafkaSettings {
+    /// Shows which properties are set, but not their values: passwords are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("name", &self.name)
+            .field("topics", &self.topics)
+            .field("group", &self.group)
+            .field("generation", &self.generation)
+            .field("cluster_header", &self.cluster_header)
+            .field("cluster_from_topic", &self.cluster_from_topic)
+            .field("begin", &self.begin)
+            .field("properties", &self.properties.keys())
+            .field("oauth_token_file", &self.oauth_token_file)
+            .finish()
+    }
 }
 
 /// Where a partition begins that was never read.
@@ -76,14 +105,14 @@ const LOOK: Duration = Duration::from_millis(5);
 const QUIET: Duration = Duration::from_millis(1);
 /// Bound on the question whether brokers and topics are there.
 const DOUBT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bound on the question which partitions there are.
+/// Bound on the question which partitions all topics have.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads topics as a member of a consumer group. See the module's text.
 pub struct KafkaSource {
     settings: KafkaSettings,
     pattern: Option<TopicPattern>,
-    consumer: Arc<BaseConsumer<Rebalances>>,
+    consumer: Arc<BaseConsumer<Context>>,
     /// By topic and partition.
     lanes: Vec<OpenLane>,
     ready: VecDeque<Signal>,
@@ -93,11 +122,13 @@ pub struct KafkaSource {
     compare_at: Instant,
     /// No broker could be reached, or a topic was not found, when that was last heard of.
     in_doubt: bool,
+    /// Last, so that it is dropped when `consumer` is.
+    closing: Closing,
 }
 
 struct OpenLane {
     lane: Arc<Lane>,
-    queue: Option<PartitionQueue<Rebalances>>,
+    queue: Option<PartitionQueue<Context>>,
     hold: Hold,
     stage: Stage,
     intake: Intake,
@@ -167,7 +198,7 @@ impl KafkaSource {
             TopicPattern::parse(text).ok_or_else(|| fail(why()))
         });
         let pattern = pattern.transpose()?;
-        let consumer = setup::consumer(&settings).map_err(|e| fail(e.to_string()))?;
+        let consumer = setup::consumer(&settings).map_err(|e| fail(without_secrets(&e)))?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|e| fail(format!("subscribing to {topics:?}: {e}")))?;
         Ok(Self {
@@ -179,6 +210,7 @@ impl KafkaSource {
             turn: 0,
             compare_at: clock_now() + place::COMPARE_EVERY,
             in_doubt: false,
+            closing: Closing::default(),
         })
     }
 
@@ -203,7 +235,7 @@ impl KafkaSource {
 
     /// Turns what the rebalance callback saw into signals.
     fn take_rebalances(&mut self) {
-        for event in self.consumer.context().take_all() {
+        for event in self.consumer.context().rebalances.take_all() {
             match event {
                 Rebalance::Assigned(partitions) => {
                     let lanes = partitions.iter().map(|(t, p)| self.lane(t, *p)).collect();
@@ -268,6 +300,12 @@ impl KafkaSource {
                 self.in_doubt = true;
                 Ok(())
             }
+            // Whom one broker does not let in, another may; what keeps all of them away shows when they are asked.
+            KafkaError::MessageConsumption(code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)) => {
+                tracing::warn!(source = %self.settings.name, error = %code, "a broker cannot be spoken to");
+                self.in_doubt = true;
+                Ok(())
+            }
             KafkaError::MessageConsumptionFatal(code) => Err(self.error(format!("fatal: {code}"), false)),
             KafkaError::MessageConsumption(
                 code @ (RDKafkaErrorCode::TopicAuthorizationFailed
@@ -284,19 +322,30 @@ impl KafkaSource {
     /// After brokers could not be reached, or a topic not be found: asks whether that is still so, since a source that has
     /// nothing to read hears nothing when it is over.
     fn resolve_doubt(&mut self) -> Result<(), SourceError> {
+        if !self.in_doubt {
+            return Ok(());
+        }
         // Patterns of names stand for whatever topics there are.
-        let named = self.settings.topics.iter().filter(|topic| !topic.starts_with('^'));
-        for topic in named.filter(|_| self.in_doubt) {
-            let metadata = self
-                .consumer
-                .fetch_metadata(Some(topic), DOUBT_TIMEOUT)
-                .map_err(|e| self.error(format!("no broker can be reached: {e}"), true))?;
+        let mut named = self.settings.topics.iter().filter(|topic| !topic.starts_with('^')).peekable();
+        if named.peek().is_none() {
+            self.consumer.fetch_metadata(None, DOUBT_TIMEOUT).map_err(|e| self.unreachable(&e))?;
+        }
+        for topic in named {
+            let metadata =
+                self.consumer.fetch_metadata(Some(topic), DOUBT_TIMEOUT).map_err(|e| self.unreachable(&e))?;
             if metadata.topics().iter().all(|t| t.error().is_some() || t.partitions().is_empty()) {
                 return Err(self.error(format!("there is no topic {topic}"), true));
             }
         }
         self.in_doubt = false;
+        self.consumer.context().forget_reason();
         Ok(())
+    }
+
+    /// No broker answers; why, as far as librdkafka has told.
+    fn unreachable(&self, error: &KafkaError) -> SourceError {
+        let reason = self.consumer.context().reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        self.error(format!("no broker can be reached: {error}{reason}"), true)
     }
 
     /// Asks the lanes in turn, until one has something to say. Only then is more taken out of the queues: what is held or
@@ -363,10 +412,11 @@ impl KafkaSource {
     /// Partitions of the topics that other members of the group hold.
     fn count_missing(&self) -> Result<usize, SourceError> {
         let mut missing = 0;
+        let deadline = clock_now() + METADATA_TIMEOUT;
         for topic in &self.settings.topics {
             let metadata = self
                 .consumer
-                .fetch_metadata(Some(topic), METADATA_TIMEOUT)
+                .fetch_metadata(Some(topic), deadline.saturating_duration_since(clock_now()))
                 .map_err(|e| self.error(format!("asking for the partitions of {topic}: {e}"), true))?;
             let partitions = metadata.topics().iter().flat_map(|t| t.partitions());
             missing += partitions.filter(|p| self.find_partition(topic, Some(p.id())).is_err()).count();
@@ -376,11 +426,13 @@ impl KafkaSource {
 }
 
 impl Drop for KafkaSource {
-    /// Leaves the group. Closing waits for the last rebalance to be answered, which only the callback can do now.
+    /// Leaves the group, within bounds. Closing waits for the last rebalance to be answered, which only the callback can do
+    /// now.
     fn drop(&mut self) {
-        self.consumer.context().close();
+        self.consumer.context().rebalances.close();
         self.lanes.clear();
         let _ = self.consumer.unassign();
+        self.closing.begin(Arc::clone(&self.consumer), &self.settings.name);
     }
 }
 

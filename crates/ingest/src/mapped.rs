@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use palisade_events::fields::FieldRef;
 use palisade_events::schema::AnyColumn;
-use palisade_events::time::{Micros, parse_rfc3339};
-use palisade_events::{Chunk, Error, EventBuilder, LaneClock, RecordMeta, Result, col};
+use palisade_events::time::Micros;
+use palisade_events::{Error, EventBuilder, LaneClock, RecordMeta, Result, col};
 
 pub use self::mapping::{Layout, Mapping, MappingError, TimeFormat};
 use crate::decode::{Decoded, Decoder, EventEnd, LaneContext, in_range};
+use crate::document::Refusal;
+use crate::frame::strip_registry_frame;
 use crate::json::{Columns, Parser, Value, Walk};
 use crate::redact::RedactionCounts;
+use crate::zone::Zone;
 
 mod mapping;
 mod table;
@@ -28,8 +31,6 @@ pub struct Mapped {
     header: Option<Vec<String>>,
 }
 
-type Refusal = (&'static str, String);
-
 impl Mapped {
     /// Makes the decoder of one lane.
     pub fn new(context: LaneContext, mapping: Arc<Mapping>) -> Self {
@@ -37,7 +38,7 @@ impl Mapped {
         Self { context, mapping, parser: Parser::default(), header }
     }
 
-    fn record(
+    fn read(
         &mut self,
         record: &RecordMeta,
         text: &str,
@@ -62,15 +63,14 @@ impl Mapped {
         let mut found = RedactionCounts::default();
         let redacted = context.settings().redactor.json(text, limits.depth_max, &mut found);
         let raw = redacted.as_deref().unwrap_or(text);
-        let read = parser.parse(raw.as_bytes(), limits.depth_max, |root| {
+        let read = parser.parse(raw, limits.depth_max, |root| {
             if !root.is_object() {
                 return Err(("not_an_object", "the record is JSON, but no object".to_owned()));
             }
             let tree = context.settings().plan.tree();
             let mut walk = Walk::new(tree, limits.field_values_max);
-            let zone_offset_secs = context.settings().zone_offset_secs;
-            let mut columns =
-                Mapper { mapping, zone_offset_secs, list_items_max: limits.list_items_max, time: None, cut: false };
+            let zone = context.settings().zone;
+            let mut columns = Mapper { mapping, zone, list_items_max: limits.list_items_max, time: None, cut: false };
             walk.value(root, mapping.paths.tree().root(), tree.root(), &mut columns, &mut out.events);
             let cut = walk.is_cut() || columns.cut;
             let time = columns.time;
@@ -107,9 +107,8 @@ impl Mapped {
         let mut found = RedactionCounts::default();
         let cells = table::redacted(&context.settings().redactor, header, cells, &mut found);
         let raw = if found.total() == 0 { Cow::Borrowed(text) } else { Cow::Owned(table::line(&cells, delimiter)) };
-        let zone_offset_secs = context.settings().zone_offset_secs;
-        let mut columns =
-            Mapper { mapping, zone_offset_secs, list_items_max: limits.list_items_max, time: None, cut: false };
+        let zone = context.settings().zone;
+        let mut columns = Mapper { mapping, zone, list_items_max: limits.list_items_max, time: None, cut: false };
         for (name, cell) in header.iter().zip(&cells) {
             let value = Some(FieldRef::Str(cell));
             if let Some(path) = context.settings().plan.number(name) {
@@ -125,28 +124,36 @@ impl Mapped {
 }
 
 impl Decoder for Mapped {
-    fn decode(&mut self, chunk: &mut Chunk, clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
-        for record in &chunk.records {
-            if record.again {
-                self.prime(chunk.payload(record));
-                continue;
+    fn record(&mut self, record: &RecordMeta, payload: &[u8], clock: &mut LaneClock, out: &mut Decoded) -> Result<()> {
+        let bytes_max = self.context.settings().limits.record_bytes_max;
+        // In CSV, white space at the ends may be an empty cell.
+        let (payload, ends): (&[u8], &[char]) = match self.mapping.layout {
+            Layout::Json => (strip_registry_frame(payload), &[' ', '\t', '\r', '\n']),
+            Layout::Csv { .. } => (payload, &['\r', '\n']),
+        };
+        let rejects = out.rejects.len();
+        let Some(text) = self.context.intake_within(out, record, payload, ends, bytes_max) else {
+            if out.rejects.len() > rejects
+                && let Some(kept) = self.without_named(None, out)
+                && let Some(reject) = out.rejects.last_mut()
+            {
+                reject.raw = kept;
             }
-            clock.next_record();
-            // In CSV, white space at the ends may be an empty cell.
-            let ends: &[char] = match self.mapping.layout {
-                Layout::Json => &[' ', '\t', '\r', '\n'],
-                Layout::Csv { .. } => &['\r', '\n'],
-            };
-            let Some(text) = self.context.intake_within(out, record, chunk.payload(record), ends) else { continue };
-            match self.record(record, text, clock, out) {
-                Ok(()) => out.counts.used += 1,
-                Err((reason, detail)) => {
-                    self.context.reject(out, record, reason, detail, text.as_bytes());
-                    out.counts.rejected += 1;
-                }
+            return Ok(());
+        };
+        match self.read(record, text, clock, out) {
+            Ok(()) => out.counts.used += 1,
+            Err((reason, detail)) => {
+                let kept = self.without_named(Some(text), out);
+                self.context.reject(out, record, reason, detail, kept.as_deref().unwrap_or(text).as_bytes());
+                out.counts.rejected += 1;
             }
         }
         Ok(())
+    }
+
+    fn again(&mut self, payload: &[u8]) {
+        self.prime(payload);
     }
 
     fn snapshot(&self) -> Result<Vec<u8>> {
@@ -172,6 +179,22 @@ impl Mapped {
         {
             self.header = table::cells(text.trim_start_matches('\u{feff}').trim_matches(['\r', '\n']), delimiter).ok();
         }
+    }
+
+    /// What is kept of a row that could not be read where its header names secrets: all of it if the cells cannot be told
+    /// apart. `None` if there is nothing to take out.
+    fn without_named(&self, text: Option<&str>, out: &mut Decoded) -> Option<String> {
+        let (Layout::Csv { delimiter }, Some(header)) = (self.mapping.layout, &self.header) else { return None };
+        let redactor = &self.context.settings().redactor;
+        let cells = text.and_then(|text| table::cells(text, delimiter).ok());
+        let mut found = RedactionCounts::default();
+        let kept = match cells.filter(|cells| cells.len() == header.len()) {
+            Some(cells) => Some(table::line(&table::redacted(redactor, header, cells, &mut found), delimiter)),
+            None => redactor.unnamed(header, &mut found),
+        };
+        out.counts.redacted += found.total();
+        out.redactions.add(&found);
+        kept.filter(|_| found.total() > 0)
     }
 
     fn state(&self, why: &serde_json::Error) -> Error {
@@ -216,7 +239,7 @@ fn finish(
 /// Puts mapped values into columns.
 struct Mapper<'m> {
     mapping: &'m Mapping,
-    zone_offset_secs: i32,
+    zone: Zone,
     list_items_max: usize,
     time: Option<(Micros, String)>,
     cut: bool,
@@ -251,7 +274,7 @@ impl Mapper<'_> {
         if mapping.time == Some(path)
             && self.time.is_none()
             && let Some(value) = values().next()
-            && let Some(time) = mapping.time_format.read(value, self.zone_offset_secs)
+            && let Some(time) = mapping.time_format.read(value, self.zone)
         {
             self.time = Some((time, spelled(value).map(Cow::into_owned).unwrap_or_default()));
         }
@@ -314,7 +337,7 @@ impl Mapper<'_> {
                 _ => {}
             },
             AnyColumn::Time(column) => {
-                if let Some(time) = self.mapping.time_format.read(value, self.zone_offset_secs) {
+                if let Some(time) = self.mapping.time_format.read(value, self.zone) {
                     row.put_time(column, time);
                 }
             }
@@ -325,13 +348,10 @@ impl Mapper<'_> {
 
 impl TimeFormat {
     /// Reads a time, if it is one that the tables can hold.
-    fn read(self, value: FieldRef<'_>, zone_offset_secs: i32) -> Option<Micros> {
+    fn read(self, value: FieldRef<'_>, zone: Zone) -> Option<Micros> {
         let time = match self {
             Self::Rfc3339 => match value {
-                FieldRef::Str(text) => parse_rfc3339(text).or_else(|| {
-                    let local = parse_rfc3339(&format!("{}Z", text.trim()))?;
-                    local.checked_sub(i64::from(zone_offset_secs) * palisade_events::time::SECOND)
-                })?,
+                FieldRef::Str(text) => zone.parse(text)?,
                 _ => return None,
             },
             Self::UnixSeconds => decimal(value, 6)?,

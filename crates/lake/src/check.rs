@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -20,6 +20,9 @@ mod runs;
 
 /// Ids that are compared in one pass: 16 bytes each, so that a pass holds 256 MiB. Larger tables take more passes.
 const IDS_MAX: u64 = 16 << 20;
+
+/// What tells a version of an object from every other row: one event may show several objects.
+const OBJECT_KEY: [&str; 6] = ["event_uid", "kind", "namespace_name", "name", "uid", "change"];
 
 /// Examples that one problem names.
 const EXAMPLES_MAX: usize = 3;
@@ -120,8 +123,9 @@ pub async fn verify(url: &str, options: LakeOptions) -> Result<Vec<Problem>> {
         missing_files(&mut lake, table, &mut problems).await?;
     }
     if problems.is_empty() {
-        duplicates(&mut lake, Table::Events, "event_uid", &mut problems).await?;
-        duplicates(&mut lake, Table::Findings, "finding_uid", &mut problems).await?;
+        duplicates(&mut lake, Table::Events, &["event_uid"], &mut problems).await?;
+        duplicates(&mut lake, Table::Objects, &OBJECT_KEY, &mut problems).await?;
+        duplicates(&mut lake, Table::Findings, &["finding_uid"], &mut problems).await?;
         offsets(&mut lake, &mut problems).await?;
     }
     manifests(&lake, &mut problems).await?;
@@ -145,34 +149,46 @@ async fn missing_files(lake: &mut Lake, table: Table, problems: &mut Vec<Problem
     Ok(())
 }
 
-async fn duplicates(lake: &mut Lake, table: Table, column: &str, problems: &mut Vec<Problem>) -> Result<()> {
+async fn duplicates(lake: &mut Lake, table: Table, key: &[&str], problems: &mut Vec<Problem>) -> Result<()> {
     let delta = lake.delta(table).await?.clone();
     let rows: i64 = longs_of(&delta.snapshot()?.add_actions_table(true)?, "num_records").iter().sum();
     let passes = (rows as u64).div_ceil(IDS_MAX).max(1);
     let mut doubled: Vec<u128> = Vec::new();
     for pass in 0..passes {
-        let mut batches = scan(&delta, &[column]).await?;
+        let mut batches = scan(&delta, key).await?;
         let mut ids: Vec<u128> = Vec::new();
         while let Some(batch) = batches.try_next().await? {
-            let texts = cast(batch.column(0), &DataType::Utf8)?;
-            let found = texts.as_string::<i32>().iter().flatten().map(number_of);
-            ids.extend(found.filter(|id| (*id % u128::from(passes)) as u64 == pass));
+            let columns = key.iter().map(|name| column(&batch, name, &DataType::Utf8)).collect::<Result<Vec<_>>>()?;
+            let texts: Vec<&StringArray> = columns.iter().map(|column| column.as_string::<i32>()).collect();
+            let mut parts: Vec<&str> = Vec::with_capacity(key.len());
+            for row in 0..batch.num_rows() {
+                parts.clear();
+                parts.extend(texts.iter().map(|text| if text.is_valid(row) { text.value(row) } else { "" }));
+                ids.extend(Some(number_of(&parts)).filter(|id| (*id % u128::from(passes)) as u64 == pass));
+            }
         }
         ids.sort_unstable();
         doubled.extend(ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
     }
     if !doubled.is_empty() {
-        let examples: Vec<String> = doubled.iter().take(EXAMPLES_MAX).map(|id| format!("{id:032x}")).collect();
-        let what = format!("{} rows repeat a {column}, such as {}", doubled.len(), examples.join(", "));
+        let mut what = format!("{} rows repeat their {}", doubled.len(), key.join(", "));
+        if key.len() == 1 {
+            let examples: Vec<String> = doubled.iter().take(EXAMPLES_MAX).map(|id| format!("{id:032x}")).collect();
+            what.push_str(&format!(", such as {}", examples.join(", ")));
+        }
         problems.push(Problem { kind: ProblemKind::Duplicate, table: Some(table), what });
     }
     Ok(())
 }
 
-/// Ids are 32 hex digits; any other text is hashed to as much.
-fn number_of(uid: &str) -> u128 {
+/// Ids are 32 hex digits; anything else is hashed to as much.
+fn number_of(key: &[&str]) -> u128 {
     let read = |text: &str| (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten();
-    read(uid).or_else(|| read(&id::uid("palisade.verify.v1", &[uid]))).unwrap_or_default()
+    let own = match key {
+        [uid] => read(uid),
+        _ => None,
+    };
+    own.or_else(|| read(&id::uid("palisade.verify.v1", key))).unwrap_or_default()
 }
 
 /// What is known of the offsets of one partition.
@@ -184,7 +200,7 @@ struct Lane {
 
 async fn offsets(lake: &mut Lake, problems: &mut Vec<Problem>) -> Result<()> {
     let mut lanes: BTreeMap<(String, i32), Lane> = BTreeMap::new();
-    for table in [Table::Events, Table::Rejects, Table::Coverage] {
+    for table in [Table::Events, Table::Rejects, Table::Coverage, Table::Objects] {
         let mut newest: BTreeMap<(String, i32), i64> = BTreeMap::new();
         let delta = lake.delta(table).await?.clone();
         let mut columns = vec!["origin", "partition", "record_offset"];

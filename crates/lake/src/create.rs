@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, Schema};
-use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::{Snapshot, StructType};
 use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
+use deltalake::{DeltaTable, DeltaTableError};
 
 use crate::{Error, Result, Table};
 
@@ -44,6 +44,29 @@ pub(crate) async fn create(table: Table, log: &LogStoreRef) -> Result<()> {
     }
 }
 
+/// Adds the columns that a later version gave to a table which an earlier one had made: its rows have none of them. Tells
+/// whether there were such columns.
+pub(crate) async fn extend(table: Table, log: &LogStoreRef) -> Result<bool> {
+    let mut delta = DeltaTable::new(log.clone());
+    delta.load().await?;
+    let found = names(&Snapshot::try_new(log.as_ref(), None).await?.arrow_schema());
+    let missing: Vec<_> = table
+        .schema()
+        .fields()
+        .iter()
+        .filter(|field| field.is_nullable() && !found.iter().any(|(name, _)| name == field.name()))
+        .map(|field| field.as_ref().clone())
+        .collect();
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let columns: StructType =
+        (&Schema::new(missing)).try_into_kernel().map_err(|e: arrow::error::ArrowError| Error::Arrow(e))?;
+    let fields: Vec<_> = columns.fields().cloned().collect();
+    delta.add_columns().with_fields(fields).await?;
+    Ok(true)
+}
+
 /// Checks that a table has our columns and partitions, and asks nothing of a writer that we do not do.
 pub(crate) async fn check(table: Table, log: &LogStoreRef) -> Result<()> {
     let snapshot = Snapshot::try_new(log.as_ref(), None).await?;
@@ -66,6 +89,9 @@ pub(crate) async fn check(table: Table, log: &LogStoreRef) -> Result<()> {
     let (expected, found) = (names(&table.schema()), names(&snapshot.arrow_schema()));
     let difference: Vec<_> =
         expected.symmetric_difference(&found).map(|(name, kind)| format!("{name}: {kind}")).collect();
+    if !difference.is_empty() && found.is_subset(&expected) {
+        return wrong("an earlier version made it, with fewer columns; the next run or scan into it adds them".into());
+    }
     if !difference.is_empty() {
         return wrong(format!("these columns differ: {}", difference.join(", ")));
     }

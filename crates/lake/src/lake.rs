@@ -147,7 +147,8 @@ impl Lake {
         Self::open_existing_with(url, LakeOptions::default()).await
     }
 
-    /// Opens a lake that is there already, with options.
+    /// Opens a lake that is there already, with options. Makes nothing there: a table that the version which made the
+    /// lake did not know is one without rows, and cannot be committed to.
     ///
     /// # Errors
     /// [`Error::NoLake`] when there is none.
@@ -165,12 +166,15 @@ impl Lake {
             .map(|table| {
                 let root = &root;
                 async move {
-                    let log = root.table(table)?;
-                    let place = root.path(&[table.name()]);
-                    let mut head = read_head(&root.store, &place).await?;
+                    let (mut log, mut head) = open_log(root, table).await?;
                     if head.is_none() && create_absent {
                         create::create(table, &log).await?;
-                        head = read_head(&root.store, &place).await?;
+                        (log, head) = open_log(root, table).await?;
+                    } else if head.is_none() && table.came_later() {
+                        (log, head) = stand_in(table).await?;
+                    }
+                    if create_absent && create::extend(table, &log).await? {
+                        (log, head) = open_log(root, table).await?;
                     }
                     let Some(head) = head else {
                         return Err(Error::Table { table, why: "it has no log".into() });
@@ -462,6 +466,18 @@ impl Open {
         self.altered |= entry.altered.is_some();
         Ok(Some((version, entry)))
     }
+}
+
+async fn open_log(root: &Root, table: Table) -> Result<(LogStoreRef, Option<Head>)> {
+    let head = read_head(&root.store, &root.path(&[table.name()])).await?;
+    Ok((root.table(table)?, head))
+}
+
+/// A table without rows, in memory: it is read in place of one that a lake lacks.
+async fn stand_in(table: Table) -> Result<(LogStoreRef, Option<Head>)> {
+    let root = Root::open("memory:///absent", Place::Create, Durability::Fast, &HashMap::new(), None)?;
+    create::create(table, &root.table(table)?).await?;
+    open_log(&root, table).await
 }
 
 #[allow(clippy::disallowed_methods)] // only the log's own records carry it; callers with a clock pass theirs

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use palisade_events::{facts, finding, schema};
+use palisade_events::{facts, finding, object, schema};
 use serde::{Deserialize, Serialize};
 
 /// A table of the lake.
@@ -21,6 +21,8 @@ pub enum Table {
     Rejects,
     /// What is known of completeness, by date.
     Coverage,
+    /// Versions of Kubernetes objects, by date.
+    Objects,
     /// Decisions that time or an operator made.
     Decisions,
     /// The ledger of files read.
@@ -31,15 +33,22 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order in which owners take them over.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::Events,
         Table::Findings,
         Table::Rejects,
         Table::Coverage,
+        Table::Objects,
         Table::Decisions,
         Table::Sources,
         Table::Dispositions,
     ];
+
+    /// Whether lakes of earlier versions lack it. Whoever writes to such a lake makes the table; whoever reads finds it
+    /// without rows.
+    pub(crate) fn came_later(self) -> bool {
+        self == Self::Objects
+    }
 
     /// The folder of the table within the lake, and its name in SQL.
     pub fn name(self) -> &'static str {
@@ -48,6 +57,7 @@ impl Table {
             Self::Findings => "findings",
             Self::Rejects => "rejects",
             Self::Coverage => "coverage",
+            Self::Objects => "objects",
             Self::Decisions => "decisions",
             Self::Sources => "sources",
             Self::Dispositions => "dispositions",
@@ -58,7 +68,7 @@ impl Table {
     pub fn partitions(self) -> &'static [&'static str] {
         match self {
             Self::Events => &["date", "class_uid"],
-            Self::Findings | Self::Rejects | Self::Coverage => &["date"],
+            Self::Findings | Self::Rejects | Self::Coverage | Self::Objects => &["date"],
             Self::Decisions | Self::Sources | Self::Dispositions => &[],
         }
     }
@@ -70,6 +80,7 @@ impl Table {
             Self::Findings => dated(&finding::findings_schema()),
             Self::Rejects => dated(&facts::rejects_schema()),
             Self::Coverage => dated(&facts::coverage_schema()),
+            Self::Objects => dated(&object::objects_schema()),
             Self::Decisions => facts::decisions_schema(),
             Self::Sources => sources_schema(),
             Self::Dispositions => dispositions_schema(),
@@ -79,7 +90,7 @@ impl Table {
     /// The time column that dates a row; rows without a time are dated 1970-01-01.
     pub fn dated_by(self) -> Option<&'static str> {
         match self {
-            Self::Events | Self::Findings | Self::Rejects => Some("time"),
+            Self::Events | Self::Findings | Self::Rejects | Self::Objects => Some("time"),
             Self::Coverage => Some("window_start"),
             Self::Decisions | Self::Sources | Self::Dispositions => None,
         }
@@ -138,6 +149,20 @@ impl Table {
                 "window_start",
                 "window_end",
             ],
+            Self::Objects => &[
+                "source",
+                "origin",
+                "partition",
+                "record_offset",
+                "cluster_name",
+                "time",
+                "kind",
+                "namespace_name",
+                "name",
+                "uid",
+                "workload_name",
+                "node",
+            ],
             Self::Decisions => &["cut", "index", "kind", "pane_end"],
             Self::Sources => &["job", "cut", "source", "fingerprint", "generation"],
             Self::Dispositions => &["finding_uid", "group_uid", "status", "at"],
@@ -158,6 +183,7 @@ impl Table {
                 "container_image_name",
             ],
             Self::Findings => &["finding_uid", "group_uid", "entity"],
+            Self::Objects => &["uid"],
             _ => &[],
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! An error names the key, and the line or the environment variable that it was written in. `PALISADE__LAKE__URL=…`
 //! overrides `lake.url`; list elements go by number (`PALISADE__SOURCE__0__BROKERS`). In properties of sources and
-//! sinks and in `[lake.storage]`, `${env:NAME}` stands for an environment variable, so that secrets need not be in the
-//! file.
+//! sinks and in `[lake.storage]`, `${env:NAME}` stands for an environment variable and `${file:/PATH}` for what a file
+//! holds, so that secrets need not be in the configuration.
 //!
-//! Here: the keys. What values go together is in `config/check.rs`, where they were written in `config/origin.rs`, and
-//! what the environment makes of them in `config/env.rs`.
+//! Here: the keys. What values go together is in `config/check.rs` (of Kafka's security in `config/security.rs`), where
+//! they were written in `config/origin.rs`, and what the environment makes of them in `config/env.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,11 +19,15 @@ use crate::owners::Ownership;
 
 use self::origin::Origin;
 
+mod properties;
 mod check;
+mod security;
 mod env;
 mod lines;
 mod merge;
 pub(crate) mod origin;
+
+pub use properties::Properties;
 
 /// The commented file that `palisade config init` writes.
 pub const TEMPLATE: &str = include_str!("config/template.toml");
@@ -99,8 +103,9 @@ pub struct LakeConfig {
     /// Whether files are forced to disk before a commit counts. Says nothing of object stores.
     pub fsync: bool,
     /// Options of the object store, as its driver names them: `aws_region`, `aws_endpoint`,
-    /// `azure_storage_account_name` … Folders need none. `${env:NAME}` stands for an environment variable.
-    pub storage: BTreeMap<String, String>,
+    /// `azure_storage_account_name` … Folders need none. `${env:NAME}` stands for an environment variable, `${file:/PATH}`
+    /// for what a file holds.
+    pub storage: Properties,
 }
 
 impl Default for LakeConfig {
@@ -110,7 +115,7 @@ impl Default for LakeConfig {
             commit_interval_secs: 5.0,
             commit_rows_max: 1_000_000,
             fsync: true,
-            storage: BTreeMap::new(),
+            storage: Properties::default(),
         }
     }
 }
@@ -186,9 +191,9 @@ pub struct SourceConfig {
     /// before it.
     #[serde(default)]
     pub cluster: String,
-    /// Offset of local times that name no zone, in seconds east of UTC.
-    #[serde(default)]
-    pub zone_offset_secs: i32,
+    /// Zone of times that name none: `UTC`, an offset such as `+02:00`, or a name such as `Europe/Berlin`.
+    #[serde(default = "default_zone")]
+    pub zone: String,
     /// Kafka: `host:port,…`
     #[serde(default)]
     pub brokers: Option<String>,
@@ -213,11 +218,25 @@ pub struct SourceConfig {
     pub begin: BeginConfig,
     /// Kafka: librdkafka properties, passed through.
     #[serde(default)]
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
+    /// Kafka: file with the token of the SASL mechanism OAUTHBEARER, kept fresh by something else. It is read again
+    /// before a token ends.
+    #[serde(default)]
+    pub oauth_token_file: Option<PathBuf>,
     /// Files: paths of files and folders; `-` is standard input.
     #[serde(default)]
     pub paths: Vec<PathBuf>,
+    /// A cluster of the source that gives no event on time for so many seconds of event time is a coverage fact, and so is
+    /// the end of that silence. At least a pane; 0 means never. See [`silence`](Self::silence) for what is so if absent.
+    #[serde(default)]
+    pub silence_secs: Option<f64>,
 }
+
+/// Seconds without an event after which a source of a topic is silent, if its configuration does not say. Clusters renew
+/// leases every few seconds, and hosts audit as often; what is read late, or comes in batches, has its time all the same.
+const SILENCE_SECS: f64 = 900.0;
+/// Formats of sources that may have nothing to tell for hours: alerts, and what people do now and then.
+const SPARSE_FORMATS: [&str; 5] = ["falco", "kubearmor", "docker", "registry", "k8s_objects"];
 
 impl SourceConfig {
     /// Names an input, its kind and its format; everything else is as if the file left it out.
@@ -228,7 +247,7 @@ impl SourceConfig {
             format: format.into(),
             mapping: None,
             cluster: String::new(),
-            zone_offset_secs: 0,
+            zone: default_zone(),
             brokers: None,
             topics: Vec::new(),
             group: None,
@@ -236,9 +255,19 @@ impl SourceConfig {
             cluster_from_topic: None,
             generation: 0,
             begin: BeginConfig::default(),
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
+            oauth_token_file: None,
             paths: Vec::new(),
+            silence_secs: None,
         }
+    }
+
+    /// After how many seconds without an event the source is silent; `None` if it may be so for ever. If the configuration
+    /// does not say, 900 for topics, except of formats that tell of alerts or rare changes (`falco`, `kubearmor`, `docker`,
+    /// `registry`, `k8s_objects`); files and channels may be silent, since recordings have gaps.
+    pub fn silence(&self) -> Option<f64> {
+        let is_steady = self.kind == SourceKind::Kafka && !SPARSE_FORMATS.contains(&self.format.as_str());
+        self.silence_secs.or(is_steady.then_some(SILENCE_SECS)).filter(|secs| *secs > 0.0)
     }
 }
 
@@ -304,11 +333,14 @@ impl Default for CorrelateConfig {
 pub struct RedactionConfig {
     /// On by default.
     pub enabled: bool,
+    /// File of rules that add to the built-in ones or switch them off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<PathBuf>,
 }
 
 impl Default for RedactionConfig {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, rules: None }
     }
 }
 
@@ -341,7 +373,11 @@ pub struct SinkConfig {
     pub topic: Option<String>,
     /// Kafka: librdkafka properties, passed through.
     #[serde(default)]
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
+    /// Kafka: file with the token of the SASL mechanism OAUTHBEARER, kept fresh by something else. It is read again
+    /// before a token ends.
+    #[serde(default)]
+    pub oauth_token_file: Option<PathBuf>,
 }
 
 /// Metrics and health over HTTP.
@@ -382,7 +418,7 @@ impl std::error::Error for ConfigError {}
 
 impl Config {
     /// Reads a file and applies the environment's overrides. Nobody is contacted; files that the configuration names
-    /// (rules, correlations, mappings) must be there.
+    /// (rules, correlations, mappings, rules of redaction) must be there.
     ///
     /// # Errors
     /// When the file cannot be read, a key is unknown or has the wrong type, or values do not go together.
@@ -438,18 +474,24 @@ impl Config {
 
     /// Hash of what decides findings: stored with every decision and manifest. `rules` stands for everything that other
     /// files say. How many threads work, and where sources and sinks are, decides nothing; what tells a source's
-    /// cluster does.
+    /// cluster does, and when it is silent.
     pub fn fingerprint(&self, rules: &str) -> String {
         let pipeline = PipelineConfig { workers: 0, patience_secs: 0.0, ..self.pipeline.clone() };
         let of_source = |s: &SourceConfig| {
             let cluster = (s.cluster.clone(), s.cluster_header.clone(), s.cluster_from_topic.clone());
-            (s.name.clone(), s.format.clone(), cluster, s.zone_offset_secs)
+            let silence = s.silence().map(crate::plan::micros);
+            (s.name.clone(), s.format.clone(), cluster, s.zone.clone(), silence)
         };
         let mut sources: Vec<_> = self.sources.iter().map(of_source).collect();
         sources.sort();
-        let decisive = (pipeline, &self.anomaly, &self.redaction, sources);
+        let redaction = RedactionConfig { rules: None, ..self.redaction };
+        let decisive = (pipeline, &self.anomaly, redaction, sources);
         palisade_events::id::uid("palisade.config.v3", &[&serde_json::to_string(&decisive).unwrap_or_default(), rules])
     }
+}
+
+fn default_zone() -> String {
+    "UTC".into()
 }
 
 fn default_job() -> String {

@@ -17,11 +17,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::lane::{LaneOutput, LaneWork, LossWindow, PlacedFindings, Stages};
 pub use self::replay::{Replay, split};
+pub use self::silence::PaneFact;
 
 mod lane;
+mod silence;
 mod replay;
 mod state;
 
+use self::silence::{Key, Silences, Span};
 use crate::error::Result;
 
 /// Name of a lane as offsets and state are recorded under it: `source/lane key`.
@@ -127,14 +130,17 @@ pub struct Engine {
     decisions: Vec<Noted>,
     must_cut: bool,
     failures: Vec<String>,
+    silences: Silences,
 }
 
 impl Engine {
     /// An engine without lanes. `detectors` must be in the order of [`Stages`]' folds; their uids name their state.
     pub fn new(stages: Arc<Stages>, detectors: Vec<Box<dyn Detector>>, settings: EngineSettings) -> Self {
+        let silences = Silences::new(stages.silences.clone(), settings.pane_length);
         Self {
             stages,
             settings,
+            silences,
             detectors,
             seats: BTreeMap::new(),
             frontier: None,
@@ -147,6 +153,11 @@ impl Engine {
     /// Detectors that could not judge a pane since the last call, and why: such a pane counts as without findings.
     pub fn take_failures(&mut self) -> Vec<String> {
         std::mem::take(&mut self.failures)
+    }
+
+    /// Takes the facts about completeness that closed panes and decisions have told since the last call: no record does.
+    pub fn take_facts(&mut self) -> Vec<PaneFact> {
+        self.silences.take_facts()
     }
 
     /// Adds a lane. Rows of it that belong to panes closed already stay out of panes.
@@ -323,6 +334,18 @@ impl Engine {
         self.decide(DecisionKind::Without, detail.to_owned());
     }
 
+    /// Whether a source is listened to and not said to be silent yet.
+    pub fn may_fall_silent(&self, source: &str) -> bool {
+        self.silences.has_untold(source)
+    }
+
+    /// Declares a source silent that the frontier will not show to be, because nothing moves it. Recorded as a decision: it
+    /// stands in the table before the fact that it causes.
+    pub fn fall_silent(&mut self, source: &str) {
+        self.decide(DecisionKind::Silent, source.to_owned());
+        self.silences.tell(source);
+    }
+
     /// Repeats a recorded decision.
     ///
     /// # Errors
@@ -331,6 +354,7 @@ impl Engine {
         match decision.kind {
             DecisionKind::Idle => self.idle(&decision.detail),
             DecisionKind::Wake => self.wake(&decision.detail),
+            DecisionKind::Silent => self.fall_silent(&decision.detail),
             DecisionKind::Close => return self.close_all(),
             _ => {}
         }
@@ -438,6 +462,7 @@ impl Engine {
         let aligned = moment.div_euclid(self.settings.pane_length) * self.settings.pane_length;
         self.frontier = Some(self.frontier.map_or(aligned, |frontier| frontier.max(aligned)));
         let frontier = self.frontier;
+        self.listen();
         for seat in self.seats.values_mut() {
             if let Some(work) = &mut seat.work {
                 work.raise_floor(frontier);
@@ -445,6 +470,23 @@ impl Engine {
             seat.losses.retain(|loss| frontier.is_none_or(|frontier| loss.window_end >= frontier));
         }
         Ok(found)
+    }
+
+    /// Who was heard of in the panes that are closed now, and who was not.
+    fn listen(&mut self) {
+        let Some(frontier) = self.frontier else { return };
+        let mut heard: BTreeMap<Pane, BTreeMap<Key, Span>> = BTreeMap::new();
+        for seat in self.seats.values_mut() {
+            let Some(work) = &mut seat.work else { continue };
+            for (pane, clusters) in work.take_heard(frontier) {
+                let keys = heard.entry(pane).or_default();
+                for (cluster, span) in clusters {
+                    let key = (seat.lane.source.clone(), cluster);
+                    keys.entry(key).and_modify(|known| known.widen(span)).or_insert(span);
+                }
+            }
+        }
+        self.silences.hear(heard, frontier);
     }
 
     fn oldest_pane_ending_by(&self, moment: Micros) -> Option<Pane> {
@@ -499,9 +541,10 @@ impl Engine {
         if lossy { PaneCoverage::Lossy } else { PaneCoverage::Complete }
     }
 
-    /// What detectors hold or had to leave out: detector, what, count.
+    /// What detectors, and the ear for silences, hold or had to leave out: who, what, count.
     pub fn gauges(&self) -> Vec<(&str, &'static str, u64)> {
         let all = self.detectors.iter().map(|detector| (detector.uid(), detector.gauges()));
+        let all = all.chain([("silence", self.silences.gauges().to_vec())]);
         all.flat_map(|(uid, gauges)| gauges.into_iter().map(move |(what, count)| (uid, what, count))).collect()
     }
 

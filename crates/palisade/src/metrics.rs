@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -32,8 +32,10 @@ pub struct Metrics {
     pub late: Counter<u64>,
     /// Events that are too far in the future to be believed.
     pub doubtful: Counter<u64>,
-    /// Secrets replaced.
-    pub redacted: Counter<u64>,
+    /// Secrets replaced, by kind.
+    redacted: Family<Vec<(String, String)>, Counter<u64>>,
+    /// Versions of Kubernetes objects that events showed.
+    pub objects: Counter<u64>,
     /// Findings made by rules.
     pub rule_findings: Counter<u64>,
     /// Findings made on closed panes.
@@ -62,6 +64,7 @@ pub struct Metrics {
     pub accounts_balance: Gauge<i64, AtomicI64>,
     accounts: Family<Vec<(String, String)>, Gauge<i64, AtomicI64>>,
     detectors: Family<Vec<(String, String)>, Gauge<i64, AtomicI64>>,
+    event_ages: Family<Vec<(String, String)>, Gauge<f64, AtomicU64>>,
     health: Mutex<Health>,
 }
 
@@ -95,7 +98,8 @@ impl Metrics {
             events: Counter::default(),
             late: Counter::default(),
             doubtful: Counter::default(),
-            redacted: Counter::default(),
+            redacted: Family::default(),
+            objects: Counter::default(),
             rule_findings: Counter::default(),
             pane_findings: Counter::default(),
             detector_failures: Counter::default(),
@@ -111,6 +115,7 @@ impl Metrics {
             accounts_balance: Gauge::default(),
             accounts: Family::default(),
             detectors: Family::default(),
+            event_ages: Family::default(),
             health: Mutex::default(),
         };
         metrics.accounts_balance.set(1);
@@ -137,10 +142,17 @@ impl Metrics {
             self.accounts.clone(),
         );
         r.register("detector", "What a detector holds or had to leave out", self.detectors.clone());
+        r.register_with_unit(
+            "source_last_event_age",
+            "Time since a source gave an event, by the clock; since the start if it gave none",
+            Unit::Seconds,
+            self.event_ages.clone(),
+        );
         r.register("events", "Events made", self.events.clone());
         r.register("events_late", "Events behind their lane's watermark", self.late.clone());
         r.register("events_doubtful", "Events too far in the future to be believed", self.doubtful.clone());
-        r.register("secrets_redacted", "Secrets replaced", self.redacted.clone());
+        r.register("secrets_redacted", "Secrets replaced, by kind", self.redacted.clone());
+        r.register("object_versions", "Versions of Kubernetes objects that events showed", self.objects.clone());
         r.register("findings_rule", "Findings made by rules", self.rule_findings.clone());
         r.register("detector_failures", "Panes that a detector could not judge", self.detector_failures.clone());
         r.register("findings_pane", "Findings made on closed panes", self.pane_findings.clone());
@@ -186,6 +198,12 @@ impl Metrics {
         self.detectors.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// How long ago a source gave an event.
+    pub(crate) fn set_event_age(&self, source: &str, age: Duration) {
+        let labels = vec![("source".to_owned(), source.to_owned())];
+        self.event_ages.get_or_create(&labels).set(age.as_secs_f64());
+    }
+
     /// Says that something is wrong, until it [recovers](Self::recover).
     pub fn degrade(&self, what: &str, words: String) {
         self.set_health(|health| drop(health.degraded.insert(what.to_owned(), words)));
@@ -217,6 +235,13 @@ impl Metrics {
         self.events.inc_by(counts.events);
         self.late.inc_by(counts.late);
         self.doubtful.inc_by(counts.doubtful);
-        self.redacted.inc_by(counts.redacted);
+    }
+
+    /// Secrets that were replaced in a chunk.
+    pub(crate) fn count_redactions(&self, redactions: &palisade_ingest::RedactionCounts) {
+        for (kind, count) in redactions.by_kind() {
+            let labels = vec![("kind".to_owned(), kind.to_owned())];
+            self.redacted.get_or_create(&labels).inc_by(count);
+        }
     }
 }

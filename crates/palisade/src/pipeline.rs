@@ -23,7 +23,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use palisade_events::id::LaneHash;
-use palisade_events::{Chunk, Coverage, EventBatch, Finding, Lane, Pane, Reject, col};
+use palisade_events::{Chunk, Coverage, EventBatch, Finding, Lane, ObjectVersion, Pane, Reject, col};
 
 use crate::config::origin::Origin;
 use crate::config::{Config, ConfigError, SourceConfig, SourceKind};
@@ -35,7 +35,7 @@ use crate::plan::{Feed, Plan};
 /// Bytes and records worked at once.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_RECORDS: usize = 8192;
-/// Rejects and coverage facts kept until they are asked for; the oldest go first beyond that.
+/// Rejects, coverage facts and versions of objects kept until they are asked for; the oldest go first beyond that.
 const KEPT_MAX: usize = 10_000;
 /// Event times that the tables can hold: years 0 to 9999.
 const TIMES: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
@@ -51,6 +51,7 @@ pub struct Pipeline {
     lanes: BTreeMap<String, (Arc<Lane>, i64)>,
     rejects: Vec<Reject>,
     coverage: Vec<Coverage>,
+    objects: Vec<ObjectVersion>,
     finished: bool,
 }
 
@@ -185,8 +186,8 @@ impl Pipeline {
     fn planned(config: &Config) -> Result<Self> {
         let plan = Plan::new(config)?;
         let engine = plan.engine()?;
-        let (lanes, rejects, coverage) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Self { plan, engine, lanes, rejects, coverage, finished: false })
+        let (lanes, rejects, coverage, objects) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { plan, engine, lanes, rejects, coverage, objects, finished: false })
     }
 
     /// Hands records of a source over, in order: each item is one record as its source wrote it, such as a line or a
@@ -268,7 +269,7 @@ impl Pipeline {
     }
 
     /// Declares the input over: closes assemblies and panes, and returns what was found in them. Nothing can be pushed
-    /// afterwards; rejects, coverage, failures and accounts can still be asked for.
+    /// afterwards; rejects, coverage, objects, failures and accounts can still be asked for.
     ///
     /// # Errors
     /// [`Error::Usage`] when it was called before. Others when a stage cannot go on.
@@ -285,6 +286,7 @@ impl Pipeline {
             self.engine.end(key);
         }
         let found = self.engine.close_all()?;
+        self.keep_facts();
         findings.extend(self.owned(found));
         Ok(findings)
     }
@@ -298,6 +300,12 @@ impl Pipeline {
     /// 10,000 facts, the newest.
     pub fn coverage(&mut self) -> Vec<Coverage> {
         std::mem::take(&mut self.coverage)
+    }
+
+    /// Takes the versions of Kubernetes objects that events have shown since the last call, oldest first; of more than
+    /// 10,000, the newest.
+    pub fn objects(&mut self) -> Vec<ObjectVersion> {
+        std::mem::take(&mut self.objects)
     }
 
     /// Detectors that could not judge a pane since the last call, and why: such a pane counts as without findings.
@@ -362,10 +370,18 @@ impl Pipeline {
         }
         keep(&mut self.rejects, output.rejects);
         keep(&mut self.coverage, output.coverage);
+        keep(&mut self.objects, output.objects);
         let mut findings: Vec<Finding> = output.findings.into_iter().map(|(_, finding)| finding).collect();
         let found = self.engine.close_ready()?;
+        self.keep_facts();
         findings.extend(self.owned(found));
         Ok(findings)
+    }
+
+    /// Keeps what closed panes told of sources that fell silent.
+    fn keep_facts(&mut self) {
+        let facts = self.engine.take_facts().into_iter().map(|told| told.fact);
+        keep(&mut self.coverage, facts.collect());
     }
 
     fn owned(&self, found: Vec<(Pane, Finding)>) -> impl Iterator<Item = Finding> {

@@ -9,8 +9,9 @@ use palisade_correlate::{Spec, SqlCorrelation};
 use palisade_events::clock::Tolerance;
 use palisade_events::time::{Micros, SECOND};
 use palisade_events::{Detector, FieldPlan, Lane, LaneClock, Panes};
-use palisade_ingest::file::Header;
-use palisade_ingest::{Format, Limits, Mapping, Redactor, Settings};
+use palisade_ingest::file::{Framing, Header};
+use palisade_ingest::mapped::Layout;
+use palisade_ingest::{Format, Limits, Mapping, RedactionRules, Redactor, Settings};
 use palisade_rules::{Problem, RuleSet};
 
 use crate::config::{Config, SourceConfig, SourceKind};
@@ -35,6 +36,14 @@ impl Feed {
             _ => Header::Absent,
         }
     }
+
+    /// What of this feed's files is one record.
+    pub(crate) fn framing(&self) -> Framing {
+        match &self.format {
+            Format::Mapped(mapping) if matches!(mapping.layout(), Layout::Csv { .. }) => Framing::Lines,
+            _ => Framing::Documents,
+        }
+    }
 }
 
 /// Everything that lanes and engines are made from.
@@ -56,11 +65,11 @@ enum DetectorPlan {
 }
 
 impl Plan {
-    /// Compiles rules, reads mappings and checks correlations.
+    /// Compiles rules, reads mappings and rules of redaction, and checks correlations.
     ///
     /// # Errors
-    /// When a file cannot be read, or a correlation or mapping cannot be used. Rules that cannot be used are left out and
-    /// listed in [`Plan::problems`].
+    /// When a file cannot be read, or a correlation, a mapping or rules of redaction cannot be used. Sigma rules that cannot
+    /// be used are left out and listed in [`Plan::problems`].
     pub fn new(config: &Config) -> Result<Self> {
         let (rules, problems) = load_rules(config)?;
         let fingerprint_rules = rules.fingerprint();
@@ -77,12 +86,18 @@ impl Plan {
         }
         let correlations: String = specs.iter().map(|s| format!("{s:?}")).collect();
         detectors.extend(specs.into_iter().map(|spec| DetectorPlan::Correlation(Arc::new(spec))));
-        let redactor = Arc::new(if config.redaction.enabled { Redactor::default() } else { Redactor::off() });
+        let (redactor, redaction_rules) = load_redactor(config)?;
+        let redactor = Arc::new(redactor);
         let mut feeds = BTreeMap::new();
         for source in &config.sources {
             let feed = feed(config, source, &fields, &redactor)?;
             feeds.insert(source.name.clone(), feed);
         }
+        let silence = |source: &SourceConfig| {
+            let span = source.silence().map(micros)?.max(panes.length());
+            Some((source.name.clone(), span))
+        };
+        let silences = config.sources.iter().filter_map(silence).collect();
         let mapping = |feed: &Feed| match &feed.format {
             Format::Mapped(mapping) => Some(mapping.text().to_owned()),
             _ => None,
@@ -94,6 +109,7 @@ impl Plan {
                 rules: engine_rules,
                 owners: Owners::new(config.owners.clone()),
                 panes,
+                silences,
             }),
             feeds,
             tolerance: Tolerance {
@@ -106,7 +122,7 @@ impl Plan {
                 panes_ahead_max: config.pipeline.panes_ahead_max.max(1),
             },
             detectors,
-            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{correlations}{mappings}")),
+            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{correlations}{mappings}{redaction_rules}")),
             problems,
         };
         plan.make_detectors()?;
@@ -137,6 +153,11 @@ impl Plan {
     /// How records of a source become events.
     pub fn feed(&self, source: &str) -> Option<&Feed> {
         self.feeds.get(source)
+    }
+
+    /// For how long a source may give no event before it is silent; `None` if for ever.
+    pub fn silence(&self, source: &str) -> Option<Micros> {
+        self.stages.silences.get(source).copied()
     }
 
     /// What all lanes share.
@@ -171,6 +192,23 @@ fn load_rules(config: &Config) -> Result<(RuleSet, Vec<Problem>)> {
         rules = RuleSet::starter().map_err(|e| fail(&e))?.merge(rules);
     }
     Ok((rules, problems))
+}
+
+/// What replaces secrets, and the text of the rules for it, which decide what detectors see.
+fn load_redactor(config: &Config) -> Result<(Redactor, String)> {
+    let redaction = &config.redaction;
+    let rules = redaction.rules.as_ref().map(|path| {
+        let text = std::fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?;
+        RedactionRules::parse(&text).map_err(|e| Error::Usage(format!("{}: {e}", path.display())))
+    });
+    let rules = rules.transpose()?;
+    let text = rules.as_ref().map_or_else(String::new, |rules| rules.text().to_owned());
+    let redactor = match rules {
+        _ if !redaction.enabled => Redactor::off(),
+        Some(rules) => Redactor::with_rules(rules),
+        None => Redactor::default(),
+    };
+    Ok((redactor, text))
 }
 
 fn load_correlations(config: &Config) -> Result<Vec<Spec>> {
@@ -231,8 +269,8 @@ fn feed(config: &Config, source: &SourceConfig, plan: &Arc<FieldPlan>, redactor:
     let settings = Settings {
         source: source.name.clone(),
         cluster: source.cluster.clone(),
-        zone_offset_secs: source.zone_offset_secs,
-        limits: Limits { record_bytes_max: config.pipeline.record_bytes_max, ..Limits::default() },
+        zone: source.zone.parse().map_err(|e: palisade_ingest::zone::ZoneError| Error::Usage(e.to_string()))?,
+        limits: limits(config.pipeline.record_bytes_max),
         plan: Arc::clone(plan),
         redactor: Arc::clone(redactor),
     };
@@ -241,4 +279,10 @@ fn feed(config: &Config, source: &SourceConfig, plan: &Arc<FieldPlan>, redactor:
 
 pub(crate) fn micros(secs: f64) -> Micros {
     (secs * SECOND as f64) as Micros
+}
+
+/// The usual bounds with another one on records; a document of many holds at least one.
+fn limits(record_bytes_max: usize) -> Limits {
+    let usual = Limits::default();
+    Limits { record_bytes_max, document_bytes_max: usual.document_bytes_max.max(record_bytes_max), ..usual }
 }

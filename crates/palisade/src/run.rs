@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 use palisade_events::facts::{Coverage, DecisionKind};
 use palisade_events::seam::{Resume, Source};
 use palisade_events::time::Micros;
-use palisade_events::{Chunk, EventBatch, Finding, Lane, Reject, Sink};
+use palisade_events::{Chunk, EventBatch, Finding, Lane, ObjectVersion, Reject, Sink};
 use palisade_ingest::file::{FileSettings, FileSource};
 use palisade_lake::LakeOptions;
 
 use self::cut::{Landed, LaneCut};
+use self::hearing::Hearing;
 use self::outbox::Outbox;
 use self::pool::Pool;
 use self::recovery::Recovered;
@@ -37,6 +38,7 @@ use crate::plan::Plan;
 mod lanes;
 mod pool;
 mod barrier;
+mod hearing;
 mod landing;
 mod cut;
 mod writer;
@@ -53,7 +55,7 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// An input of the run loop.
 pub enum Input {
     /// Files: their progress goes to the ledger.
-    Files(FileSource),
+    Files(Box<FileSource>),
     /// Anything else: its offsets go into the commits.
     Stream(Box<dyn Source>),
 }
@@ -68,7 +70,7 @@ impl Input {
 
     fn source(&mut self) -> &mut dyn Source {
         match self {
-            Input::Files(source) => source,
+            Input::Files(source) => source.as_mut(),
             Input::Stream(source) => source.as_mut(),
         }
     }
@@ -208,6 +210,8 @@ struct Run<'p> {
     troubles: Vec<Option<Trouble>>,
     /// By input: whether it has shown lanes.
     joined: Vec<bool>,
+    /// By input: when it was heard last.
+    hearing: Vec<Hearing>,
     /// Since when lanes are expected that are not here.
     expecting_since: Instant,
     gave_up_waiting: bool,
@@ -225,10 +229,13 @@ struct Pending {
     records: u64,
     rejects: Vec<Reject>,
     coverage: Vec<Coverage>,
+    objects: Vec<ObjectVersion>,
     /// Lanes whose end made something, with the offset it lies at.
     ends: BTreeMap<LaneKey, i64>,
     /// Facts that no record tells, by their keys.
     facts: BTreeSet<LaneKey>,
+    /// The cut of the decisions that told of silences, if any did.
+    silent: Option<i64>,
     /// New to the table.
     findings: Vec<Finding>,
     /// For sinks: also those that landed before a crash.
@@ -292,6 +299,7 @@ impl<'p> Run<'p> {
             unstarted: vec![Vec::new(); inputs.len()],
             troubles: vec![None; inputs.len()],
             joined: vec![false; inputs.len()],
+            hearing: vec![Hearing::new(now); inputs.len()],
             expecting_since: now,
             gave_up_waiting: false,
             missing: vec![0; inputs.len()],
@@ -336,6 +344,7 @@ impl<'p> Run<'p> {
         if self.last_beat.elapsed() >= BEAT_EVERY {
             self.last_beat = clock::now();
             self.metrics.set_health(|health| health.beat = Some(self.last_beat));
+            self.show_hearing();
         }
     }
 

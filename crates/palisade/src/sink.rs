@@ -72,8 +72,10 @@ mod topic {
     use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
+    use palisade_ingest::kafka::{TokenFile, client_config, without_secrets};
     use rdkafka::ClientContext;
-    use rdkafka::config::ClientConfig;
+    use rdkafka::client::OAuthToken;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
     use rdkafka::message::DeliveryResult;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 
@@ -82,24 +84,47 @@ mod topic {
     /// How long a batch may take to be acknowledged.
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Why the broker did not take a message of the batch at hand.
+    /// What librdkafka calls back.
     #[derive(Clone, Default)]
-    struct Reports(Arc<Mutex<Option<String>>>);
+    struct Reports {
+        /// Why the broker did not take a message of the batch at hand.
+        refusal: Arc<Mutex<Option<String>>>,
+        /// What was said last about connections that fail.
+        trouble: Arc<Mutex<Option<String>>>,
+        token: Option<TokenFile>,
+    }
 
     impl Reports {
-        fn take(&self) -> Option<String> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        fn take(from: &Mutex<Option<String>>) -> Option<String> {
+            from.lock().unwrap_or_else(PoisonError::into_inner).take()
         }
     }
 
-    impl ClientContext for Reports {}
+    impl ClientContext for Reports {
+        const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+        fn error(&self, error: KafkaError, reason: &str) {
+            tracing::debug!(%error, reason, "librdkafka");
+            // That all brokers are down says nothing about why.
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            }
+        }
+
+        fn generate_oauth_token(&self, _: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+            match &self.token {
+                Some(file) => file.token(),
+                None => Err("no file with a token is configured".into()),
+            }
+        }
+    }
 
     impl ProducerContext for Reports {
         type DeliveryOpaque = ();
 
         fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
             if let Err((error, _)) = result {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+                self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
             }
         }
     }
@@ -114,16 +139,19 @@ mod topic {
 
     impl Topic {
         pub(super) fn new(config: &SinkConfig) -> Result<Self> {
-            let mut properties = ClientConfig::new();
-            properties.set("bootstrap.servers", config.brokers.clone().unwrap_or_default());
-            properties.set("enable.idempotence", "true");
-            for (key, value) in &config.properties {
-                properties.set(key, value);
+            let mut client = client_config(&config.properties);
+            for (name, value) in
+                [("bootstrap.servers", config.brokers.as_deref().unwrap_or_default()), ("enable.idempotence", "true")]
+            {
+                if !config.properties.contains_key(name) {
+                    client.set(name, value);
+                }
             }
-            let reports = Reports::default();
-            let producer = properties
+            let token = config.oauth_token_file.clone().map(TokenFile::new);
+            let reports = Reports { token, ..Reports::default() };
+            let producer = client
                 .create_with_context(reports.clone())
-                .map_err(|e| Error::State(format!("kafka sink: {e}")))?;
+                .map_err(|e| Error::State(format!("kafka sink: {}", without_secrets(&e))))?;
             Ok(Self { topic: config.topic.clone().unwrap_or_default(), reports, producer })
         }
 
@@ -132,15 +160,17 @@ mod topic {
                 let payload = finding.to_json().to_string();
                 let mut record = BaseRecord::to(&self.topic).key(&finding.group_uid).payload(&payload);
                 while let Err((error, back)) = self.producer.send(record) {
-                    if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
+                    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                         return Err(error.to_string());
                     }
                     self.producer.poll(Duration::from_millis(50));
                     record = back;
                 }
             }
-            self.producer.flush(FLUSH_TIMEOUT).map_err(|e| e.to_string())?;
-            self.reports.take().map_or(Ok(()), Err)
+            let flushed = self.producer.flush(FLUSH_TIMEOUT);
+            let trouble = Reports::take(&self.reports.trouble);
+            flushed.map_err(|e| trouble.map_or_else(|| e.to_string(), |trouble| format!("{e}: {trouble}")))?;
+            Reports::take(&self.reports.refusal).map_or(Ok(()), Err)
         }
     }
 
@@ -154,7 +184,7 @@ mod topic {
                 // What is still queued comes again with the batch.
                 self.producer.purge(PurgeConfig::default().queue().inflight());
                 self.producer.poll(Duration::ZERO);
-                let _purged = self.reports.take();
+                let _purged = Reports::take(&self.reports.refusal);
                 SinkError { sink: self.topic.clone(), why, retry: true }
             })
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use palisade::engine::{Engine, LaneOutput, Restore, lane_key};
+use palisade::engine::{Engine, LaneOutput, PaneFact, Restore, lane_key};
 use palisade::events::{Chunk, EventBatch, FindingKind, Lane, col};
 use palisade::{Config, Plan};
 use palisade_drill::{Attack, Drill, Settings, Stream};
@@ -28,12 +28,14 @@ kind = "files"
 paths = ["-"]
 format = "falco"
 cluster = "c"
+silence_secs = 10.0
 [[source]]
 name = "auditd"
 kind = "files"
 paths = ["-"]
 format = "auditd"
 cluster = "c"
+silence_secs = 10.0
 "#;
 
 /// Everything that a run made: events by id, findings by id, as text.
@@ -42,6 +44,7 @@ struct Made {
     events: BTreeMap<String, String>,
     findings: BTreeMap<String, String>,
     kinds: BTreeSet<FindingKind>,
+    silences: Vec<PaneFact>,
 }
 
 /// One drill, as lanes of records: three streams over two partitions each.
@@ -80,7 +83,8 @@ impl<'p> Run<'p> {
         for (lane, _) in lanes {
             engine.join(plan.lane(lane).unwrap());
         }
-        let made = Made { events: BTreeMap::new(), findings: BTreeMap::new(), kinds: BTreeSet::new() };
+        let (events, findings) = (BTreeMap::new(), BTreeMap::new());
+        let made = Made { events, findings, kinds: BTreeSet::new(), silences: Vec::new() };
         Self { plan, engine, made, next: BTreeMap::new() }
     }
 
@@ -129,6 +133,7 @@ impl<'p> Run<'p> {
         for (_, finding) in self.engine.close_ready().unwrap() {
             self.add(&finding);
         }
+        self.made.silences.extend(self.engine.take_facts());
     }
 
     /// Stops, and goes on in another engine from the state that was stored.
@@ -161,6 +166,7 @@ impl<'p> Run<'p> {
         for (_, finding) in self.engine.close_all().unwrap() {
             self.add(&finding);
         }
+        self.made.silences.extend(self.engine.take_facts());
         assert!(self.engine.accounts().balance(), "{:?}", self.engine.accounts());
         self.made
     }
@@ -179,6 +185,7 @@ fn assert_same(left: &Made, right: &Made) {
         assert_eq!(Some(finding), right.findings.get(uid));
     }
     assert_eq!(left.findings.len(), right.findings.len());
+    assert_eq!(left.silences, right.silences);
 }
 
 /// A run without findings of some kind would prove nothing of what makes them.
@@ -193,6 +200,7 @@ fn batching_does_not_change_one_byte() {
     let whole = Run::new(&plan, &lanes).finish(&lanes);
     assert!(whole.findings.len() > 5, "{} findings prove little", whole.findings.len());
     assert_of_every_kind(&whole);
+    assert!(!whole.silences.is_empty(), "alerts are rare enough to fall silent");
     for size in [1, 7, 500] {
         let mut run = Run::new(&plan, &lanes);
         let longest = lanes.iter().map(|(_, records)| records.len()).max().unwrap();

@@ -4,3 +4,4 @@
 mod crate_edges;
 mod schema_page;
 mod determinism;
+mod mutation;

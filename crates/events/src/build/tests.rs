@@ -1,6 +1,6 @@
 //! Rows come out as they were put in, whatever was left out or taken back.
 
-use arrow::array::Array;
+use arrow::array::{Array, AsArray};
 
 use super::*;
 use crate::schema::col;
@@ -71,4 +71,30 @@ fn first_value_of_a_cell_stays_and_missing_required_is_an_error() {
     builder.put_text(col::EVENT_UID, "only this");
     builder.end_row();
     assert!(builder.finish().is_err());
+}
+
+#[test]
+fn words_that_look_alike_stay_apart_and_come_back_in_order() {
+    // The same begin, end and length; or nothing but a begin and an end; or what padding would make the same.
+    let alike = ["", "\0", "\0\0", "a", "ab", "abc", "abcd", "abcdabcd", "abcdefgh", "abcdefghabcdefgh"];
+    let longer = (0..40).map(|n| format!("system:node:{n:02}:of-the-cluster"));
+    let words: Vec<String> = alike.iter().map(|&word| word.to_owned()).chain(longer).collect();
+    let mut builder = EventBuilder::new(Arc::default());
+    for batch in 0..2 {
+        let of = |row: usize| &words[(row * 7 + row / 50 + batch) % words.len()];
+        for row in 0..300 {
+            required(&mut builder, "u", row as i64);
+            builder.put_word(col::POD_NAME, of(row));
+            if row % 3 == 0 {
+                builder.put_flag(col::TRUNCATED, row % 2 == 0);
+            }
+            builder.end_row();
+        }
+        let batch = builder.finish().unwrap();
+        let pods = batch.word(col::POD_NAME);
+        assert!((0..300).all(|row| pods.get(row) == Some(of(row).as_str())));
+        let flags = batch.columns().column(col::TRUNCATED.index()).as_boolean();
+        let flag = |row: usize| flags.is_valid(row).then(|| flags.value(row));
+        assert!((0..300).all(|row| flag(row) == (row % 3 == 0).then_some(row % 2 == 0)));
+    }
 }

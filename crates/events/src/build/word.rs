@@ -12,7 +12,51 @@ pub(crate) struct WordDictionary {
     ends: Vec<i32>,
     table: HashTable<i32>,
     hasher: RandomState,
-    last: i32,
+    /// Words that are found without hashing: most rows repeat what a row shortly before them held.
+    recent: [Recent; Outline::SLOTS],
+}
+
+/// A word that came before, in the slot that its outline leads to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    outline: Outline,
+    /// One more than the word's code; 0 for none.
+    after_code: i32,
+}
+
+/// What can be told of a word without looking at all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outline {
+    head: u64,
+    tail: u64,
+    length: usize,
+}
+
+impl Outline {
+    /// Words up to this long have no other word's outline: nothing lies between head and tail.
+    const WHOLE: usize = 16;
+
+    /// Slots that outlines lead to.
+    pub(crate) const SLOTS: usize = 16;
+
+    #[inline(always)]
+    pub(crate) fn of(word: &[u8]) -> Self {
+        let (head, tail) = match (word.first_chunk(), word.last_chunk()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => match (word.first_chunk(), word.last_chunk()) {
+                (Some(head), Some(tail)) => (u32::from_le_bytes(*head).into(), u32::from_le_bytes(*tail).into()),
+                _ => (word.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)), 0),
+            },
+        };
+        Self { head, tail, length: word.len() }
+    }
+
+    /// Any word may lead to any slot: words that share one cost time only.
+    #[inline(always)]
+    pub(crate) fn slot(self) -> usize {
+        let mixed = (self.head ^ self.tail.rotate_left(29) ^ self.length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 60) as usize % Self::SLOTS
+    }
 }
 
 impl Default for WordDictionary {
@@ -23,27 +67,41 @@ impl Default for WordDictionary {
             table: HashTable::new(),
             // Fixed seeds would let an attacker build collisions; the numbering does not depend on the hash.
             hasher: RandomState::new(),
-            last: -1,
+            recent: [Recent::default(); Outline::SLOTS],
         }
     }
 }
 
 impl WordDictionary {
-    /// The code of `value`, given on first sight. Neighbouring rows often repeat, so the last code is tried first.
+    /// The code of `value`, given on first sight.
+    #[inline]
     pub(crate) fn code(&mut self, value: &str) -> i32 {
-        if self.last >= 0 && slice(&self.bytes, &self.ends, self.last) == value.as_bytes() {
-            return self.last;
+        let word = value.as_bytes();
+        let outline = Outline::of(word);
+        let slot = outline.slot();
+        let recent = self.recent[slot];
+        if recent.outline == outline
+            && recent.after_code > 0
+            && (word.len() <= Outline::WHOLE || slice(&self.bytes, &self.ends, recent.after_code - 1) == word)
+        {
+            return recent.after_code - 1;
         }
-        let hash = self.hasher.hash_one(value.as_bytes());
-        let (bytes, ends) = (&self.bytes, &self.ends);
-        let known = self.table.find(hash, |&code| slice(bytes, ends, code) == value.as_bytes()).copied();
-        self.last = known.unwrap_or_else(|| self.add(hash, value));
-        self.last
+        let code = self.hashed(word);
+        self.recent[slot] = Recent { outline, after_code: code + 1 };
+        code
     }
 
-    fn add(&mut self, hash: u64, value: &str) -> i32 {
+    #[inline(never)]
+    fn hashed(&mut self, word: &[u8]) -> i32 {
+        let hash = self.hasher.hash_one(word);
+        let (bytes, ends) = (&self.bytes, &self.ends);
+        let known = self.table.find(hash, |&code| slice(bytes, ends, code) == word).copied();
+        known.unwrap_or_else(|| self.add(hash, word))
+    }
+
+    fn add(&mut self, hash: u64, word: &[u8]) -> i32 {
         let code = self.ends.len() as i32;
-        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(word);
         self.ends.push(self.bytes.len() as i32);
         let (bytes, ends, hasher) = (&self.bytes, &self.ends, &self.hasher);
         self.table.insert_unique(hash, code, |&code| hasher.hash_one(slice(bytes, ends, code)));
@@ -56,9 +114,11 @@ impl WordDictionary {
         offsets.push(0);
         offsets.append(&mut self.ends);
         self.table.clear();
-        self.last = -1;
+        self.recent = [Recent::default(); Outline::SLOTS];
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Ok(StringArray::try_new(offsets, std::mem::take(&mut self.bytes).into(), None)?)
+        let capacity = self.bytes.len();
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
+        Ok(StringArray::try_new(offsets, bytes.into(), None)?)
     }
 }
 

@@ -54,3 +54,37 @@ fn a_path_of_many_dots_makes_a_small_tree() {
     let end = tree.step(middle, &vec!["k"; 35].join(".")).unwrap();
     assert_eq!(end.leaves, [plan.number(&path).unwrap()]);
 }
+
+#[test]
+fn every_key_of_a_large_plan_is_found_and_no_other() {
+    let paths: Vec<String> =
+        (0..500).map(|n| format!("k{n}")).chain(["a.b".into(), "aa".into(), "ab".into()]).collect();
+    let plan = FieldPlan::new(&paths);
+    let tree = plan.tree();
+    let root = tree.root().unwrap();
+    for path in &paths {
+        assert_eq!(tree.step(root, path).unwrap().leaves, [plan.number(path).unwrap()]);
+    }
+    for other in ["", "k", "k500", "K1", "k01", "b", "aab", "1k"] {
+        assert_eq!(tree.step(root, other), None, "{other}");
+    }
+}
+
+#[test]
+fn texts_that_repeat_share_a_code_in_every_batch() {
+    let mut fields = FieldsBuilder::new(Arc::new(FieldPlan::new(["x"])));
+    for batch in 0..2 {
+        for row in 0..100 {
+            fields.put(0, FieldRef::Str(&format!("text {}", row % 30 + batch)));
+            fields.put(0, FieldRef::Int(7));
+            fields.end_row();
+        }
+        let column = &fields.finish(100)[0];
+        assert_eq!(column.values().len(), 31);
+        for row in 0..100 {
+            let values: Vec<FieldValue> =
+                column.codes(row).iter().map(|&c| column.values()[c as usize].clone()).collect();
+            assert_eq!(values, [FieldValue::Str(format!("text {}", row % 30 + batch).into()), FieldValue::Int(7)]);
+        }
+    }
+}

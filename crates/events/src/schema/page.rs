@@ -58,6 +58,7 @@ mod tests {
     use super::*;
     use crate::facts::{DecisionKind, coverage_schema, decisions_schema, rejects_schema};
     use crate::finding::findings_schema;
+    use crate::object::{ObjectChange, objects_schema};
 
     /// A type in the words of the page.
     fn type_name(kind: &DataType) -> &'static str {
@@ -79,6 +80,7 @@ mod tests {
             ("findings", findings_schema()),
             ("rejects", rejects_schema()),
             ("coverage", coverage_schema()),
+            ("objects", objects_schema()),
             ("decisions", decisions_schema()),
         ] {
             let table = TABLES.iter().find(|table| table.name == name).unwrap();
@@ -95,6 +97,15 @@ mod tests {
         let kind = decisions.columns.iter().find(|note| note.name == "kind").unwrap();
         for decision in DecisionKind::ALL {
             assert!(kind.meaning.contains(&format!("`{}`", decision.name())), "{decision:?}");
+        }
+    }
+
+    #[test]
+    fn every_change_of_an_object_is_named() {
+        let objects = TABLES.iter().find(|table| table.name == "objects").unwrap();
+        let meaning = objects.columns.iter().find(|note| note.name == "change").unwrap().meaning;
+        for change in ObjectChange::ALL {
+            assert!(meaning.contains(&format!("`{}`", change.name())), "{change:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The tables beside `events`: what each of their columns holds, in words, and under the names of OCSF and ECS.
 //!
-//! Not here: their Arrow schemas, which stand beside what fills them ([`crate::finding`], [`crate::facts`], the lake). Tests
-//! hold the two together: one of this crate for the tables that it knows, one across crates for all that a lake has.
+//! Not here: their Arrow schemas, which stand beside what fills them ([`crate::finding`], [`crate::facts`],
+//! [`crate::object`], the lake). Tests hold the two together: one of this crate for the tables that it knows, one across
+//! crates for all that a lake has.
 
 /// A table, as `docs/schema.md` tells of it.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,7 @@ macro_rules! notes {
 }
 
 /// Every table beside `events`.
-pub const TABLES: &[TableNotes] = &[FINDINGS, REJECTS, COVERAGE, DECISIONS, SOURCES, DISPOSITIONS];
+pub const TABLES: &[TableNotes] = &[FINDINGS, REJECTS, COVERAGE, OBJECTS, DECISIONS, SOURCES, DISPOSITIONS];
 
 const FINDINGS: TableNotes = TableNotes {
     name: "findings",
@@ -144,17 +145,65 @@ const COVERAGE: TableNotes = TableNotes {
     partitions: &["date"],
     columns: notes! {
         "source" text "" "" "Name of the source in the configuration.";
-        "origin" text "" "" "Topic, file or channel.";
+        "origin" text "" "" "Topic, file or channel; empty where the whole source is meant.";
         "partition" int "" "" "Kafka partition; absent for files and channels.";
         "record_offset" long "" "" "Offset or number of the record that tells of it; -1 if no single record does.";
         "cluster_name" text "" "" "Cluster of the source; empty if none is stated.";
         "kind" text "" ""
-            "What happened: `lost`, `gap` and `silence` mean missing data; `health`, `future` and `truncated` do not.";
+            "What happened: `lost` and `gap` mean missing data; `silence` that none came for longer than they should; `health`, `future` and `truncated` mean neither.";
         "window_start" time "" "" "First moment that it concerns.";
         "window_end" time "" "" "Last moment that it concerns.";
         "count" long "" "" "Events or records lost or concerned; -1 if unknown.";
         "detail" text "" "" "In words.";
         "date" text "" "" "Day of `window_start` (UTC), as `2026-03-02`.";
+    },
+};
+
+const OBJECTS: TableNotes = TableNotes {
+    name: "objects",
+    about: "One row is one version of a Kubernetes object: what one event showed of it. It holds from `time` until the next \
+            version of the same `uid`, or until another object of its name is seen; the views `object_versions`, \
+            `addresses` and `images` of `palisade sql` say until when.",
+    partitions: &["date"],
+    columns: notes! {
+        "source" text "" "" "Name of the source in the configuration.";
+        "origin" text "" "" "Topic, file or channel.";
+        "partition" int "" "" "Kafka partition; absent for files and channels.";
+        "record_offset" long "" "" "Kafka offset; in a file the record's number, from 0.";
+        "message_index" int "" "" "Index of the event within its message, from 0: a list shows many objects.";
+        "event_uid" text "" "event.id" "The event that showed it, whose `raw` has all of the object.";
+        "cluster_name" text "unmapped.cluster.name" "orchestrator.cluster.name"
+            "Cluster that it lives in; empty if none is stated.";
+        "time" time "time" "@timestamp" "From when it is so: when this state was seen.";
+        "change" text "" "" "`seen`: it is there and like this; `deleted`: it is gone, and this was its last state.";
+        "kind" text "resources.type" "orchestrator.resource.type" "Kind as in manifests, singular: `Pod`.";
+        "api_version" text "resources.version" "orchestrator.api_version" "API group and version: `v1`, `apps/v1`.";
+        "namespace_name" text "unmapped.namespace.name" "orchestrator.namespace"
+            "Namespace; absent for what lives in none.";
+        "name" text "resources.name" "orchestrator.resource.name" "Name.";
+        "uid" text "resources.uid" "orchestrator.resource.id" "Uid; empty if the message has none.";
+        "resource_version" text "" "" "The API server's mark of this state: opaque, for comparing only.";
+        "generation" long "" "" "Counts changes of what is wanted; absent for kinds without.";
+        "workload_kind" text "unmapped.workload.kind" "orchestrator.resource.parent.type"
+            "Kind of the topmost owner, as far as known: `Deployment`, `CronJob`; absent if it is not about a workload.";
+        "workload_name" text "unmapped.workload.name" "orchestrator.resource.parent.name"
+            "Name of the topmost owner, as far as known: of a ReplicaSet's pods the Deployment.";
+        "owner_kind" text "" "" "Kind of the owner that controls it; absent if none does.";
+        "owner_name" text "" "" "Name of the owner that controls it.";
+        "owner_uid" text "" "" "Uid of the owner that controls it.";
+        "labels" words "resources.labels" "orchestrator.resource.label" "Labels as `key=value`.";
+        "addresses" words "" "orchestrator.resource.ip"
+            "Addresses that lead to it: of a pod, of a service and its load balancer, of a node; external ones too.";
+        "node" text "device.hostname" "host.name" "Node that a pod runs on; absent for other kinds.";
+        "service_account" text "" "" "Service account that a pod runs as, or that a workload asks for.";
+        "container_names" words "" "container.name"
+            "Names of its containers. The lists about containers have one item each, in this order.";
+        "container_images" words "container.image.name" "container.image.name" "Images as asked for, tags included.";
+        "container_image_uids" words "container.image.uid" "container.image.hash.all"
+            "Digests of the images that run, as `sha256:…`; null items where unknown.";
+        "container_uids" words "container.uid" "container.id"
+            "Ids of the running containers: 64 hex digits; null items where unknown.";
+        "date" text "" "" "Day of `time` (UTC), as `2026-03-02`.";
     },
 };
 
@@ -166,7 +215,7 @@ const DECISIONS: TableNotes = TableNotes {
         "job" text "" "" "Job that made it.";
         "cut" long "" "" "Number of the cut that it was made in.";
         "index" int "" "" "Place among the decisions of the cut, from 0: they are replayed in this order.";
-        "kind" text "" "" "What was decided: `start`, `join`, `leave`, `idle`, `wake`, `close` or `without`.";
+        "kind" text "" "" "What was decided: `start`, `join`, `leave`, `idle`, `wake`, `close`, `without` or `silent`.";
         "pane_end" time "" "" "End of the last pane that was closed by then; 1970-01-01 if none was.";
         "lanes" text "" ""
             "Next offsets by lane key, as JSON: of all lanes where a replay must repeat the decision, else of the lane concerned; may be empty.";

@@ -10,6 +10,8 @@ use palisade_lake::{DataFile, Disposition, DispositionStatus, EventWriter, LakeO
 
 use super::*;
 
+mod objects;
+
 #[test]
 fn statements_end_at_semicolons_outside_of_quotes() {
     let text = "SELECT ';' AS \"a;b\"; -- one; two\nSHOW TABLES;\n/* ; */ SELECT 2;;";

@@ -56,7 +56,16 @@ impl<'r> View<'r> {
         if !self.argv.is_empty() {
             return Some(self.argv.join(" "));
         }
-        self.get("cmd").or_else(|| self.get("proctitle")).map(Cow::into_owned)
+        let told = self.get("cmd").or_else(|| self.agents_command_line()).or_else(|| self.get("proctitle"));
+        told.map(Cow::into_owned)
+    }
+
+    /// Azure's agent joins the arguments between quotes, and does not escape those within; what follows is its own.
+    fn agents_command_line(&self) -> Option<Cow<'r, str>> {
+        let record = self.records.iter().find(|record| record.kind == "AUOMS_EXECVE")?;
+        let (_, rest) = record.body().split_once(" cmdline=\"")?;
+        let end = rest.rfind("\" redactors=").or_else(|| rest.rfind('"'))?;
+        Some(rest.get(..end)?.into())
     }
 
     fn succeeded(&self) -> Option<bool> {

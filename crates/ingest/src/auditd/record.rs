@@ -9,6 +9,7 @@ use palisade_events::time::{Micros, SECOND, parse_rfc3339};
 
 use super::kinds::{Role, kind};
 use crate::redact::{RedactionCounts, Redactor};
+use crate::zone::Zone;
 
 /// A record that has a stamp.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,12 +90,12 @@ const ENCODED: &[&str] = &[
 ];
 
 impl Record {
-    /// Reads a record. `zone_offset_secs` is the zone of stamps that were interpreted into dates.
-    pub(super) fn parse(text: String, zone_offset_secs: i32) -> Result<Self, (Unread, String)> {
+    /// Reads a record. `zone` is that of stamps that were interpreted into dates.
+    pub(super) fn parse(text: String, zone: Zone) -> Result<Self, (Unread, String)> {
         let Some((head, open)) = find_head(&text) else { return Err((Unread::NoRecord, text)) };
         let Some(length) = text[open..].find(')') else { return Err((Unread::BadStamp, text)) };
         let stamp = open..open + length;
-        let Some((time, serial)) = parse_stamp(&text[stamp.clone()], zone_offset_secs) else {
+        let Some((time, serial)) = parse_stamp(&text[stamp.clone()], zone) else {
             return Err((Unread::BadStamp, text));
         };
         let (kind, role) = kind(&text[head.kind]);
@@ -275,7 +276,7 @@ fn find_head(text: &str) -> Option<(Head, usize)> {
 }
 
 /// Reads `1481077308.360:529`, or the interpreted `12/07/2016 02:21:48.360:529`.
-fn parse_stamp(stamp: &str, zone_offset_secs: i32) -> Option<(Micros, u32)> {
+fn parse_stamp(stamp: &str, zone: Zone) -> Option<(Micros, u32)> {
     let (time, serial) = stamp.rsplit_once(':')?;
     let serial = serial.parse().ok()?;
     if let Some((secs, fraction)) = time.split_once('.')
@@ -294,7 +295,7 @@ fn parse_stamp(stamp: &str, zone_offset_secs: i32) -> Option<(Micros, u32)> {
     let (month, day, year) = (parts.next()?, parts.next()?, parts.next()?);
     let century = if year.len() == 2 { "20" } else { "" };
     let local = parse_rfc3339(&format!("{century}{year}-{month:0>2}-{day:0>2}T{clock}Z"))?;
-    Some((local - i64::from(zone_offset_secs) * SECOND, serial))
+    Some((zone.moment(local), serial))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

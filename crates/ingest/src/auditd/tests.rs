@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_events::clock::Tolerance;
-use palisade_events::{Coverage, EventBatch, FieldPlan, FieldValue, Lane};
+use palisade_events::{Chunk, Coverage, EventBatch, FieldPlan, FieldValue, Lane};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
@@ -102,7 +102,7 @@ fn decode_lines(lines: &[impl AsRef<[u8]>], cut: Cut, end: End) -> Seen {
             let offset = (number * size.max(1) + index) as i64;
             chunk.push(line.as_ref(), offset, Some(offset + 1), None);
         }
-        auditd.decode(&mut chunk, &mut clock, &mut out).unwrap();
+        auditd.decode(&chunk, &mut clock, &mut out).unwrap();
         seen.take(&mut out, &settings.plan);
         let counts = &seen.counts;
         assert_eq!(counts.records, counts.used + counts.coverage + counts.rejected + auditd.held(), "accounting");
@@ -138,7 +138,7 @@ fn decode(lines: &[impl AsRef<[u8]>], end: End) -> Seen {
     let plan = Arc::new(FieldPlan::new(PLAN));
     for (row, raw) in whole.raws.iter().enumerate() {
         let mut out = Decoded::new(Arc::clone(&plan));
-        put_raw_fields(raw, 0, &Limits::default(), &mut out.events);
+        put_raw_fields(raw, Zone::default(), &Limits::default(), &mut out.events);
         let mut hunted = Seen::default();
         out.events.put_text(palisade_events::col::EVENT_UID, "x");
         out.events.put_time(palisade_events::col::TIME, 0);
@@ -470,7 +470,7 @@ fn stored_state_of_this_version_is_read_and_damaged_state_is_refused() {
     for (offset, text) in first.iter().enumerate() {
         chunk.push(text.as_bytes(), offset as i64, Some(offset as i64 + 1), Some(5));
     }
-    auditd.decode(&mut chunk, &mut clock, &mut out).unwrap();
+    auditd.decode(&chunk, &mut clock, &mut out).unwrap();
     if std::env::var_os("PALISADE_WRITE_FIXTURES").is_some() {
         std::fs::write(path, auditd.snapshot().unwrap()).unwrap();
     }

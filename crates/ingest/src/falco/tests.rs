@@ -1,24 +1,13 @@
 //! Which fields of an alert fill which columns, and what Falco says about itself.
 
-use std::sync::Arc;
-
-use palisade_events::clock::Tolerance;
-use palisade_events::{EventBatch, FieldPlan, FieldValue, Lane};
+use palisade_events::{EventBatch, FieldValue};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::decode::Settings;
+use crate::decode::{Decoded, Format};
 
 fn decode_with(plan: &[&str], payload: &str) -> (EventBatch, Decoded) {
-    let plan = Arc::new(FieldPlan::new(plan));
-    let settings = Arc::new(Settings { source: "s".into(), plan: Arc::clone(&plan), ..Settings::default() });
-    let lane = Arc::new(Lane::channel("s", "c"));
-    let mut decoder = Falco::new(LaneContext::new(Arc::clone(&lane), settings, "falco"));
-    let mut chunk = Chunk::new(lane);
-    chunk.push(payload.as_bytes(), 0, None, None);
-    let mut out = Decoded::new(plan);
-    decoder.decode(&mut chunk, &mut LaneClock::new(Tolerance::default()), &mut out).unwrap();
-    (out.events.finish().unwrap(), out)
+    crate::testing::decode(&Format::Falco, plan, &[payload])
 }
 
 #[test]

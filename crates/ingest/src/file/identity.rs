@@ -1,7 +1,7 @@
 //! Which files there are, and which of them are the same: twins, grown, rotated and renamed files keep one identity.
 //!
-//! Two contents are the same file if one is a prefix of the other. A file's fingerprint is the hash of its first
-//! non-empty line; files that share it but part further on are told apart by a generation.
+//! Two contents are the same file if one is a prefix of the other that reaches beyond the first record. A file's
+//! fingerprint is the hash of its first record; files that share it but part further on are told apart by a generation.
 //!
 //! Not here: reading records.
 
@@ -18,8 +18,9 @@ use walkdir::WalkDir;
 
 use super::ledger::KnownFile;
 use super::lines::{self, Compression, Content, Lines};
+use super::{Framing, records};
 
-/// Bytes of the first line that make the fingerprint: enough to hold a whole audit event.
+/// Bytes of the first record that make the fingerprint: enough to hold a whole audit event.
 const FINGERPRINT_BYTES: usize = 64 << 10;
 
 /// A file to look at: the name it goes by, and where its bytes are.
@@ -124,11 +125,12 @@ pub(super) fn identify(
     source: &str,
     candidates: Vec<Candidate>,
     known: &[KnownFile],
+    framing: Framing,
     unreadable: &mut Vec<Unreadable>,
 ) -> Vec<Identified> {
     let mut distinct: Vec<Distinct> = Vec::new();
     for candidate in candidates {
-        match fingerprint(&candidate.path) {
+        match fingerprint(&candidate.path, framing) {
             Ok(Some((fingerprint, compression))) => {
                 add_unless_twin(&mut distinct, Distinct { candidate, fingerprint, compression });
             }
@@ -196,17 +198,11 @@ fn recognise(source: &str, content: &Distinct, known: &[KnownFile], found: &[Ide
     (fits.cloned(), generation)
 }
 
-/// The hash of the first line that is not empty, cut to a bound; `None` if there is no such line.
-fn fingerprint(path: &Path) -> io::Result<Option<(String, Compression)>> {
+/// The hash of the first record that is not empty, cut to a bound; `None` if there is no such record.
+fn fingerprint(path: &Path, framing: Framing) -> io::Result<Option<(String, Compression)>> {
     let (content, compression) = lines::open(path)?;
-    let mut lines = Lines::new(content);
-    let mut line = Vec::new();
-    while lines.next(&mut line, FINGERPRINT_BYTES)?.is_some() {
-        if !line.is_empty() {
-            return Ok(Some((content_hash("palisade.file.v1", &line), compression)));
-        }
-    }
-    Ok(None)
+    let head = records::head(content, framing, FINGERPRINT_BYTES)?;
+    Ok(head.map(|head| (content_hash("palisade.file.v1", &head), compression)))
 }
 
 /// The hashes of the content up to each of some places, as far as it reaches: one pass, however many files share its

@@ -15,9 +15,9 @@ use super::lines::Compression;
 pub struct KnownFile {
     /// Name of the source in the configuration.
     pub source: String,
-    /// Hash of the first non-empty line.
+    /// Hash of the beginning of the first record.
     pub fingerprint: String,
-    /// Tells apart files with the same first line.
+    /// Tells apart files with the same first record.
     pub generation: u32,
     /// Path at which it was last seen.
     pub path: String,

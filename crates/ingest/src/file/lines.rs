@@ -1,6 +1,6 @@
 //! Opening a file whatever it is packed with, and cutting its content into lines.
 //!
-//! Not here: which lines are records, and which file is which.
+//! Not here: which lines make a record ([`super::records`]), and which file is which.
 
 use std::fs::File;
 use std::io::{self, Chain, Cursor, Read};
@@ -8,6 +8,8 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
+
+use super::framing::{BYTE_ORDER_MARK, is_white};
 
 /// How a file is packed, recognised by its first bytes and never by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +71,9 @@ fn unsupported(what: &str) -> io::Error {
 /// Decompressed bytes held at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// White space that is looked through for what comes next; must fit the buffer. Behind more of it nothing is found,
+/// whichever way the content happens to come in.
+const AHEAD_BYTES_MAX: usize = 64 << 10;
 
 /// The lines of a content, with a running hash of everything consumed.
 pub(super) struct Lines {
@@ -82,6 +86,18 @@ pub(super) struct Lines {
     hasher: blake3::Hasher,
     bytes: u64,
     lines: i64,
+    begun: Begun,
+    /// Why the content cannot be read further, while that was not yet told.
+    fault: Option<io::Error>,
+}
+
+/// The place to come back to should the content break.
+#[derive(Default)]
+struct Begun {
+    bytes: u64,
+    lines: i64,
+    /// The hash up to there, taken only when the buffer is about to forget it.
+    hasher: Option<blake3::Hasher>,
 }
 
 /// One line, without its line end.
@@ -104,6 +120,8 @@ impl Lines {
             hasher: blake3::Hasher::new(),
             bytes: 0,
             lines: 0,
+            begun: Begun::default(),
+            fault: None,
         }
     }
 
@@ -123,31 +141,35 @@ impl Lines {
         *self.hasher.finalize().as_bytes()
     }
 
+    /// Makes this the place that [`revert`](Self::revert) comes back to.
+    pub(super) fn begin(&mut self) {
+        self.begun = Begun { bytes: self.bytes, lines: self.lines, hasher: None };
+    }
+
+    /// After an error, counts nothing as consumed that was read since [`begin`](Self::begin). There is no reading on.
+    pub(super) fn revert(&mut self) {
+        if let Some(hasher) = self.begun.hasher.take() {
+            self.hasher = hasher;
+        }
+        (self.bytes, self.lines) = (self.begun.bytes, self.begun.lines);
+        (self.position, self.end, self.hashed) = (0, 0, 0);
+    }
+
+    /// Keeps an error back until something is asked for that cannot be read because of it.
+    pub(super) fn postpone(&mut self, fault: io::Error) {
+        self.fault = Some(fault);
+    }
+
     /// Reads the next line and appends at most `kept_max` bytes of it to `into`, without its line end and without the
-    /// byte order mark of the content. `None` at the end.
+    /// byte order mark of the content. `None` at the end. After an error the caller reverts.
     pub(super) fn next(&mut self, into: &mut Vec<u8>, kept_max: usize) -> io::Result<Option<Line>> {
         let start = into.len();
         // Room for a mark and a carriage return beyond what is kept, since both are taken off again.
         let room = kept_max.saturating_add(BYTE_ORDER_MARK.len() + 1);
         let mut bytes = 0u64;
-        let mut before: Option<blake3::Hasher> = None;
         let whole = loop {
-            if self.position == self.end {
-                // Should the content break within the line, the place before the line is where it can be cut.
-                if before.is_none() {
-                    self.absorb(self.position - bytes as usize);
-                    before = Some(self.hasher.clone());
-                }
-                match self.fill() {
-                    Ok(true) => {}
-                    Ok(false) => break false,
-                    Err(e) => {
-                        self.hasher = before.unwrap_or_default();
-                        self.bytes -= bytes;
-                        into.truncate(start);
-                        return Err(e);
-                    }
-                }
+            if self.position == self.end && !self.more()? {
+                break false;
             }
             let rest = &self.buffer[self.position..self.end];
             let newline = memchr::memchr(b'\n', rest);
@@ -178,16 +200,36 @@ impl Lines {
         Ok(Some(Line { bytes, end_bytes }))
     }
 
+    /// Looks at the next byte that is not white space, over line ends. `None` if there is none before the content's end
+    /// or the bound.
+    pub(super) fn ahead(&mut self) -> io::Result<Option<u8>> {
+        let mut looked = 0;
+        loop {
+            let rest = &self.buffer[self.position..self.end];
+            let window = &rest[looked..rest.len().min(AHEAD_BYTES_MAX)];
+            if let Some(byte) = window.iter().find(|byte| !is_white(**byte)) {
+                return Ok(Some(*byte));
+            }
+            looked += window.len();
+            if looked == AHEAD_BYTES_MAX || !self.more()? {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Consumes up to `count` bytes that were read in an earlier run; tells how many there were.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<u64> {
         let mut left = count;
-        while left > 0 && (self.position < self.end || self.fill()?) {
+        loop {
+            self.begin();
+            if left == 0 || self.position == self.end && !self.more()? {
+                return Ok(count - left);
+            }
             let taken = (self.end - self.position).min(usize::try_from(left).unwrap_or(usize::MAX));
             self.position += taken;
             self.bytes += taken as u64;
             left -= taken as u64;
         }
-        Ok(count - left)
     }
 
     /// Hashes the buffer up to a place in it.
@@ -198,13 +240,22 @@ impl Lines {
         }
     }
 
-    fn fill(&mut self) -> io::Result<bool> {
-        self.absorb(self.end);
-        (self.position, self.end, self.hashed) = (0, 0, 0);
+    /// Reads behind what is not yet consumed, which must not fill the buffer; tells whether anything came.
+    fn more(&mut self) -> io::Result<bool> {
+        if self.begun.hasher.is_none() {
+            self.absorb(self.position - (self.bytes - self.begun.bytes) as usize);
+            self.begun.hasher = Some(self.hasher.clone());
+        }
+        self.absorb(self.position);
+        self.buffer.copy_within(self.position..self.end, 0);
+        (self.position, self.end, self.hashed) = (0, self.end - self.position, 0);
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         loop {
-            match self.content.read(&mut self.buffer) {
+            match self.content.read(&mut self.buffer[self.end..]) {
                 Ok(count) => {
-                    self.end = count;
+                    self.end += count;
                     return Ok(count > 0);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

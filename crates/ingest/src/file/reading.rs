@@ -6,7 +6,8 @@ use palisade_events::{Chunk, RecordMeta};
 
 use super::identity::Identified;
 use super::ledger::Mark;
-use super::lines::{self, Lines};
+use super::lines;
+use super::records::Records;
 use super::{FileSettings, Header};
 
 /// How far a reading came.
@@ -23,7 +24,7 @@ pub(super) enum Reached {
 /// A file being read.
 #[derive(Debug)]
 pub(super) struct Reading {
-    lines: Lines,
+    records: Records,
     next_record: i64,
     /// The file's first record, to be delivered again before the next one.
     header: Option<Kept>,
@@ -42,18 +43,18 @@ impl Reading {
     pub(super) fn open(file: &Identified, next: Option<i64>, settings: &FileSettings) -> io::Result<(Self, Mark)> {
         let known = file.known.as_ref();
         let next = next.or(known.map(|k| k.records)).unwrap_or(0).max(0);
-        let lines = Lines::new(lines::open(&file.path)?.0);
-        let mut reading = Self { lines, next_record: next, header: None, pending: None };
+        let records = Records::new(lines::open(&file.path)?.0, settings);
+        let mut reading = Self { records, next_record: next, header: None, pending: None };
         if next == 0 {
             let start = reading.mark();
             return Ok((reading, start));
         }
-        // What an earlier run read is skipped by its bytes, since its last line may have been unfinished then.
+        // What an earlier run read is skipped by its bytes, since its last record may have been unfinished then.
         let (skip_bytes, skip_records) = match known {
             Some(known) if known.records <= next => (known.bytes, next - known.records),
             _ => (0, next),
         };
-        let first = reading.skip(skip_bytes, skip_records, settings)?;
+        let first = reading.skip(skip_bytes, skip_records)?;
         if settings.header == Header::First {
             reading.header = first;
         }
@@ -66,25 +67,24 @@ impl Reading {
     }
 
     /// Skips what begins in the first `bytes` bytes, then `records` records. Gives the first record of the file.
-    fn skip(&mut self, bytes: u64, mut records: i64, settings: &FileSettings) -> io::Result<Option<Kept>> {
-        let kept_max = settings.record_bytes_max.saturating_add(1);
+    fn skip(&mut self, bytes: u64, mut records: i64) -> io::Result<Option<Kept>> {
         let mut first: Option<Kept> = None;
         let mut text = Vec::new();
-        while self.lines.bytes() < bytes || records > 0 {
+        while self.records.bytes() < bytes || records > 0 {
             text.clear();
-            let begins = self.lines.bytes();
-            let Some(line) = self.lines.next(&mut text, kept_max)? else { break };
+            let begins = self.records.bytes();
+            let Some(record) = self.records.next(&mut text)? else { break };
             if text.is_empty() {
                 continue;
             }
             if first.is_none() {
-                first = Some(Kept { line: self.lines.lines(), text: text.clone() });
+                first = Some(Kept { line: record.line, text: text.clone() });
             }
-            // The line that the earlier run ended in: only its newline came since, or more of it.
-            let grew = begins < bytes && begins + line.bytes - line.end_bytes > bytes;
+            // The record that the earlier run ended in: only its newline came since, or more of it.
+            let grew = begins < bytes && begins + record.bytes - record.end_bytes > bytes;
             if begins >= bytes || grew {
                 if records == 0 {
-                    self.pending = Some(Kept { line: self.lines.lines(), text });
+                    self.pending = Some(Kept { line: record.line, text });
                     break;
                 }
                 records -= 1;
@@ -100,7 +100,7 @@ impl Reading {
 
     /// The place before the next record.
     pub(super) fn mark(&mut self) -> Mark {
-        Mark { bytes: self.lines.bytes(), prefix_hash: self.lines.hash() }
+        Mark { bytes: self.records.bytes(), prefix_hash: self.records.hash() }
     }
 
     /// Fills an empty chunk.
@@ -121,7 +121,6 @@ impl Reading {
     }
 
     fn fill(&mut self, chunk: &mut Chunk, settings: &FileSettings) -> Reached {
-        let kept_max = settings.record_bytes_max.saturating_add(1);
         // A header that is repeated does not count towards the bounds, so that every chunk brings something new.
         let bytes_max = chunk.bytes.len().saturating_add(settings.chunk_bytes_max.max(1));
         let records_max = chunk.records.len().saturating_add(settings.chunk_records_max.max(1));
@@ -131,16 +130,16 @@ impl Reading {
         }
         while chunk.bytes.len() < bytes_max && chunk.records.len() < records_max {
             let start = chunk.bytes.len();
-            match self.lines.next(&mut chunk.bytes, kept_max) {
-                Ok(Some(_)) => {}
+            let record = match self.records.next(&mut chunk.bytes) {
+                Ok(Some(record)) => record,
                 Ok(None) => return Reached::End,
                 Err(e) => return Reached::Fault(e),
-            }
+            };
             let end = chunk.bytes.len();
             if end == start {
                 continue;
             }
-            let line = Some(self.lines.lines());
+            let line = Some(record.line);
             let offset = self.next_record;
             chunk.records.push(RecordMeta { start, end, offset, line, ..RecordMeta::default() });
             self.next_record += 1;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
@@ -184,8 +185,139 @@ fn an_unfinished_last_line_is_delivered_again_only_when_it_grew() {
 }
 
 #[test]
+fn an_unfinished_document_is_delivered_again_only_when_it_grew() {
+    let half = "{}\n[\n{\"a\":1},\n{\"b\"";
+    for (left, grown, expected) in [
+        (half, "", vec![]),
+        (half, "\n", vec![]),
+        (half, "\r\n\r\n", vec![]),
+        (half, ":2}\n]\n", vec![(2, 2, "[\n{\"a\":1},\n{\"b\":2}\n]")]),
+        (half, "\n:2}\n]\n{}\n", vec![(2, 2, "[\n{\"a\":1},\n{\"b\"\n:2}\n]"), (3, 7, "{}")]),
+        // It cannot go on like this: what was delivered was all of it.
+        (half, "\n{\"c\":3}\n", vec![(2, 5, "{\"c\":3}")]),
+        ("{}\n[\n{\"a\":1}\n", "", vec![]),
+        ("{}\n[\n{\"a\":1}\n", "\n\n", vec![]),
+        ("{}\n[\n{\"a\":1}\n", "]", vec![(2, 2, "[\n{\"a\":1}\n]")]),
+        ("{}\n[\n{\"a\":1}\n\n", "]\n{}", vec![(2, 2, "[\n{\"a\":1}\n\n]"), (3, 6, "{}")]),
+        ("{}\n[\n{\"a\":1}\n", "{}\n", vec![(2, 4, "{}")]),
+        // A line that looks whole, and is not.
+        ("{}\n{\"a\":{}\n", "}\n{}\n", vec![(2, 2, "{\"a\":{}\n}"), (3, 4, "{}")]),
+        ("{}\n[\n1\n]", "\n{}\n", vec![(2, 5, "{}")]),
+    ] {
+        let folder = folder(&[("log", left.as_bytes())]);
+        let first = read(folder.path(), &[]);
+        assert_eq!(first.texts(), ["{}", left[3..].trim_end()]);
+        fs::write(folder.path().join("log"), format!("{left}{grown}")).unwrap();
+        let second = read(folder.path(), &first.known);
+        let seen: Vec<_> = second.records.iter().map(|r| (r.2, r.3, r.4.as_str())).collect();
+        assert_eq!(seen, expected, "{left:?} {grown:?}");
+        assert_eq!(read(folder.path(), &second.known).records.len(), 0);
+    }
+}
+
+#[test]
+fn a_file_whose_first_record_grew_is_read_as_another_one() {
+    let folder = folder(&[("log", b"[\n1,\n")]);
+    let first = read(folder.path(), &[]);
+    assert_eq!(first.texts(), ["[\n1,"]);
+    fs::write(folder.path().join("log"), b"[\n1,\n2\n]\n{}\n").unwrap();
+    let second = read(folder.path(), &first.known);
+    assert_eq!(second.texts(), ["[\n1,\n2\n]", "{}"]);
+    assert_ne!(second.known[0].fingerprint, first.known[0].fingerprint);
+    // Longer than a fingerprint reaches, it keeps its identity.
+    let long = format!("[\n{}", "1,\n".repeat(50_000));
+    fs::write(folder.path().join("log"), &long).unwrap();
+    let third = read(folder.path(), &second.known);
+    assert_eq!(third.texts(), [long.trim_end()]);
+    fs::write(folder.path().join("log"), format!("{long}2\n]\n")).unwrap();
+    let fourth = read(folder.path(), &third.known);
+    assert_eq!(fourth.records.iter().map(|r| (r.2, r.3)).collect::<Vec<_>>(), [(1, 1)]);
+    assert_eq!(fourth.texts(), [format!("{long}2\n]")]);
+    assert_eq!(fourth.known[0].fingerprint, third.known[0].fingerprint);
+}
+
+#[test]
+fn documents_that_begin_alike_are_told_apart_by_all_their_lines() {
+    let document = |name: &str| format!("{{\n  \"kind\": \"Pod\",\n  \"name\": \"{name}\"\n}}\n");
+    let folder = folder(&[
+        ("a.json", document("web").as_bytes()),
+        ("b.json", document("api").as_bytes()),
+        ("c.json.gz", &gzip(document("web").as_bytes())),
+        ("d.json", (document("api") + &document("db")).as_bytes()),
+    ]);
+    let heard = read(folder.path(), &[]);
+    let seen: Vec<_> = heard.records.iter().map(|r| (r.0.as_str(), r.1, r.2, r.3)).collect();
+    assert_eq!(seen, [("a.json", 0, 0, 1), ("d.json", 0, 0, 1), ("d.json", 0, 1, 5)]);
+    assert_eq!(read(folder.path(), &heard.known).records.len(), 0);
+}
+
+#[test]
+fn documents_fill_chunks_to_their_bounds_and_are_never_cut_by_them() {
+    let text = "{\n\"a\": 1\n}\n".repeat(10);
+    let folder = folder(&[("log", text.as_bytes())]);
+    for (chunk_bytes_max, chunk_records_max, chunks) in [(1, 100, 10), (13, 100, 5), (1000, 3, 4), (1000, 100, 1)] {
+        let settings = FileSettings { chunk_bytes_max, chunk_records_max, ..FileSettings::default() };
+        let heard = drain(&mut open(folder.path(), &[], settings), |_| None);
+        assert_eq!(heard.chunks, chunks, "{chunk_bytes_max} {chunk_records_max}");
+        assert_eq!(heard.texts(), ["{\n\"a\": 1\n}"; 10]);
+    }
+}
+
+#[test]
+fn a_document_that_breaks_off_comes_whole_once_the_file_is_mended() {
+    let documents: Vec<String> =
+        (0..9000).map(|i| format!("{{\n  \"number\": {},\n  \"list\": [\n    {i}\n  ]\n}}", i * 7919)).collect();
+    let packed = gzip(documents.join("\n").as_bytes());
+    let folder = folder(&[("a.gz", &packed[..packed.len() / 2])]);
+    let heard = read(folder.path(), &[]);
+    assert_eq!(heard.facts.len(), 1);
+    assert!(heard.records.len() > 100);
+    fs::write(folder.path().join("a.gz"), &packed).unwrap();
+    let mended = read(folder.path(), &heard.known);
+    let all: Vec<&str> = heard.texts().into_iter().chain(mended.texts()).collect();
+    assert_eq!(all, documents);
+}
+
+#[test]
+fn a_file_that_is_one_json_document_is_one_record() {
+    for (part, least) in [("kubehound", 20), ("trivy", 15), ("k8s_audit/aks_sysdig", 2)] {
+        let Some(folder) = crate::testing::shared(part) else { continue };
+        let mut documents = BTreeMap::new();
+        for entry in walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok) {
+            let Ok(bytes) = fs::read(entry.path()) else { continue };
+            let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+            if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_slice::<Value>(text)
+                && text.contains(&b'\n')
+            {
+                documents.insert(entry.path().to_path_buf(), value);
+            }
+        }
+        assert!(documents.len() >= least, "{part}: {}", documents.len());
+        for (path, value) in documents {
+            let heard = read(&path, &[]);
+            assert_eq!(heard.records.len(), 1, "{}", path.display());
+            assert_eq!(serde_json::from_str::<Value>(heard.texts()[0]).unwrap(), value, "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn a_lane_resumes_at_any_record_with_any_ledger() {
-    let text: String = (0..40).map(|i| if i % 7 == 3 { "\n".to_owned() } else { format!("line {i}\n") }).collect();
+    let lines: String = (0..40).map(|i| if i % 7 == 3 { "\n".to_owned() } else { format!("line {i}\n") }).collect();
+    let documents: String = (0..40)
+        .map(|i| match i % 7 {
+            1 => "[\r\n1,\r\n\r\n{}]\r\n".to_owned(),
+            3 => "\n \n".to_owned(),
+            4 => format!("{{\n\"broken\": {i},\n"),
+            _ => format!("{{\n\"a\": [\n{i}]\n}}\n{{\"b\": {i}}}\n"),
+        })
+        .collect();
+    for text in [lines, documents.clone(), documents + "[\n1,"] {
+        resumes_everywhere(&text);
+    }
+}
+
+fn resumes_everywhere(text: &str) {
     let folder = folder(&[("log", text.as_bytes())]);
     let whole = read(folder.path(), &[]);
     let count = whole.records.len() as i64;
@@ -209,7 +341,12 @@ fn a_lane_resumes_at_any_record_with_any_ledger() {
 #[test]
 fn a_header_is_given_again_when_a_lane_starts_further_on() {
     let folder = folder(&[("t.csv", b"\na,b\n1,2\n3,4\n5,6\n")]);
-    let settings = FileSettings { header: Header::First, chunk_records_max: 1, ..FileSettings::default() };
+    let settings = FileSettings {
+        header: Header::First,
+        framing: Framing::Lines,
+        chunk_records_max: 1,
+        ..FileSettings::default()
+    };
     let heard = drain(&mut open(folder.path(), &[], settings.clone()), |_| Some(2));
     let seen: Vec<_> = heard.records.iter().map(|r| (r.2, r.3, r.4.as_str(), r.5)).collect();
     assert_eq!(seen, [(0, 2, "a,b", true), (2, 4, "3,4", false), (3, 5, "5,6", false)]);

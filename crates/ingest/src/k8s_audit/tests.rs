@@ -1,25 +1,21 @@
 //! Which parts of an audit event fill which columns, and what is no audit event.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray};
-use palisade_events::clock::Tolerance;
-use palisade_events::{EventBatch, FieldPlan, FieldValue, Lane};
+use palisade_events::{EventBatch, FieldValue};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::decode::Settings;
+use crate::decode::{Decoded, Format};
+use crate::testing::shared;
+
+mod gke;
+
+fn decode_text(plan: &[&str], payload: &str) -> (EventBatch, Decoded) {
+    crate::testing::decode(&Format::K8sAudit, plan, &[payload])
+}
 
 fn decode_with(plan: &[&str], payload: &Json) -> (EventBatch, Decoded) {
-    let plan = Arc::new(FieldPlan::new(plan));
-    let settings = Arc::new(Settings { source: "s".into(), plan: Arc::clone(&plan), ..Settings::default() });
-    let lane = Arc::new(Lane::channel("s", "c"));
-    let mut decoder = K8sAudit::new(LaneContext::new(Arc::clone(&lane), settings, "k8s_audit"));
-    let mut chunk = Chunk::new(lane);
-    chunk.push(payload.to_string().as_bytes(), 0, None, None);
-    let mut out = Decoded::new(plan);
-    decoder.decode(&mut chunk, &mut LaneClock::new(Tolerance::default()), &mut out).unwrap();
-    (out.events.finish().unwrap(), out)
+    decode_text(plan, &payload.to_string())
 }
 
 fn event(part: Json) -> Json {
@@ -88,10 +84,61 @@ fn parts_of_an_event_fill_their_columns() {
             }),
         ),
         (
+            json!({"impersonatedUser": {"username": "root", "groups": ["system:masters"]}}),
+            json!({"actor_impersonated_user_name": "root", "actor_impersonated_user_groups": ["system:masters"]}),
+        ),
+        // A token bound to a pod names it: that is the caller, whatever the request is about.
+        (
+            json!({"user": {"username": "system:serviceaccount:shop:web", "extra": {
+                "authentication.kubernetes.io/pod-name": ["web-7d4b9c6d5f-x2v9k"],
+                "authentication.kubernetes.io/pod-uid": ["u"],
+                "authentication.kubernetes.io/credential-id": ["JTI=7e1f"]}}}),
+            json!({
+                "src_endpoint_namespace_name": "shop", "src_endpoint_pod_name": "web-7d4b9c6d5f-x2v9k",
+                "src_endpoint_workload_name": "web", "actor_user_credential_uid": "JTI=7e1f", "pod_name": null,
+                "container_pod_uuid": null,
+            }),
+        ),
+        (
+            json!({"user": {"username": "kubernetes-admin", "extra": {"accessKeyId": ["key-1"],
+                "authentication.kubernetes.io/pod-name": ["forged"], "arn": ["arn:x"]}}}),
+            json!({"actor_user_credential_uid": "key-1", "src_endpoint_pod_name": null}),
+        ),
+        // A session is told of when it opens, long before it ends.
+        (
+            json!({"verb": "get", "stage": "ResponseStarted", "responseStatus": {"code": 101},
+            "objectRef": {"resource": "pods", "subresource": "exec", "namespace": "shop", "name": "web-0"}}),
+            json!({
+                "status_id": 1, "api_response_code": 101, "metadata_log_name": "ResponseStarted", "activity_id": 2,
+                "metadata_original_uid": "a1/ResponseStarted", "metadata_correlation_uid": "a1", "workload_name": "web",
+            }),
+        ),
+        (json!({"stage": null}), json!({"metadata_original_uid": "a1", "metadata_log_name": null})),
+        // A JSON patch is an array of steps.
+        (
+            json!({"verb": "patch", "objectRef": {"resource": "pods", "name": "web-0", "namespace": "shop"},
+            "requestObject": [{"op": "add", "path": "/metadata/labels/x", "value": {"name": "no", "metadata": 7}}, 7, []]}),
+            json!({"resource_name": "web-0", "pod_name": "web-0", "container_name": null, "truncated": null}),
+        ),
+        (
+            json!({"verb": "patch", "objectRef": {"resource": "pods", "subresource": "ephemeralcontainers", "name": "web-0"},
+            "responseObject": {"metadata": {"uid": "other"}, "spec": {"containers": [{"name": "app", "image": "a:1"}],
+            "ephemeralContainers": [{"name": "debug-1", "image": "b:1"}, {"name": "debug-2", "image": "b:2"}]}}}),
+            json!({
+                "container_name": "debug-2", "container_image_name": "b", "container_image_tag": "2", "resource_uid": null,
+            }),
+        ),
+        (
+            json!({"objectRef": {"resource": "pods", "namespace": "n"},
+            "responseObject": {"metadata": {"name": "p", "uid": "u"}}}),
+            json!({"resource_uid": "u", "container_pod_uuid": "u"}),
+        ),
+        (
             json!({"objectRef": {"resource": "deployments", "apiGroup": "apps", "name": "web"}, "requestObject":
             {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "r:5000/a:1@sha256:ff"}, {"image": "b"}]}}}}}),
             json!({
-                "workload_name": "web", "api_service_name": "apps", "container_image_name": "r:5000/a",
+                "workload_name": "web", "workload_kind": "Deployment", "api_service_name": "apps",
+                "container_image_name": "r:5000/a",
                 "container_image_tag": "1", "container_image_uid": "sha256:ff", "container_name": "app", "pod_name": null,
             }),
         ),
@@ -233,4 +280,124 @@ fn bounds_cut_and_say_so() {
     let (batch, _) = decode_with(&[], &event(json!({"user": {"groups": groups}})));
     assert_eq!(batch.words(col::ACTOR_USER_GROUPS).value(0).as_string::<i32>().len(), 1024);
     assert!(batch.flag(col::TRUNCATED).value(0));
+}
+
+/// A row without some columns.
+fn without(mut row: Json, columns: &[&str]) -> Json {
+    for column in columns {
+        row.as_object_mut().unwrap().remove(*column);
+    }
+    row
+}
+
+#[test]
+fn only_what_the_source_cut_is_a_fact() {
+    let groups: Vec<String> = (0..2000).map(|n| format!("g{n}")).collect();
+    for (part, facts) in [
+        (json!({"requestObject": "skipped-too-big-size-object"}), 1),
+        (
+            json!({"responseObject": "skipped-too-big-size-object", "annotations": {"audit.k8s.io/truncated": "true"}}),
+            1,
+        ),
+        (json!({"user": {"groups": groups}}), 0),
+    ] {
+        let (batch, out) = decode_with(&[], &event(part.clone()));
+        assert!(batch.flag(col::TRUNCATED).value(0), "{part}");
+        assert_eq!(out.coverage.len(), facts, "{part}");
+        assert!(out.coverage.iter().all(|fact| fact.kind == CoverageKind::Truncated && fact.count == 1));
+    }
+}
+
+#[test]
+fn every_sample_is_an_event() {
+    let samples = include_str!("../../samples/k8s_audit.ndjson");
+    for sample in samples.lines().filter(|line| !line.is_empty()) {
+        let (batch, out) = decode_text(&[], sample);
+        assert!(batch.rows() > 0 && out.rejects.is_empty(), "{sample}: {:?}", out.rejects);
+        assert_eq!((out.counts.records, out.counts.used), (1, 1), "{sample}");
+        // What is stored reads back to the same row, wherever it came from.
+        for row in 0..batch.rows() {
+            let (again, _) = decode_text(&[], batch.text(col::RAW).value(row));
+            let of_its_place = [
+                "event_uid",
+                "message_index",
+                "cluster_name",
+                "redacted",
+                "lane_max_before",
+                "late",
+                "time",
+                "time_doubtful",
+            ];
+            assert_eq!(without(again.row_json(0), &of_its_place), without(batch.row_json(row), &of_its_place));
+        }
+    }
+}
+
+#[test]
+fn wrapped_events_are_rows_like_bare_ones() {
+    let bare = event(json!({"objectRef": {"resource": "secrets", "namespace": "shop", "name": "s"},
+        "requestObject": {"kind": "Secret", "data": {"k": "cGxhbnRlZA=="}}}));
+    let text = bare.to_string();
+    let (expected, _) = decode_with(&[], &bare);
+    let resource = "/SUBSCRIPTIONS/1/PROVIDERS/MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/SHOP-1";
+    let properties = json!({"log": format!("{text}\n"), "stream": "stdout"});
+    for (wrapped, cluster) in [
+        (json!({"records": [{"category": "kube-audit", "resourceId": resource, "properties": properties}]}), "shop-1"),
+        (json!({"records": [{"resourceId": resource, "properties": properties.to_string()}]}), "shop-1"),
+        (json!({"_ResourceId": resource, "log_s": text}), "shop-1"),
+        (
+            json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/shop-1/cluster", "logStream": "kube-apiserver-audit-1",
+            "logEvents": [{"id": "1", "timestamp": 1, "message": text}]}),
+            "shop-1",
+        ),
+        (json!({"log": text, "stream": "stdout", "kubernetes": {"host": "n"}, "cluster_name": "shop-1"}), "shop-1"),
+        (json!({"log_processed": bare, "log": "cut"}), ""),
+        (json!({"MESSAGE": text, "_HOSTNAME": "n", "_PID": "1"}), ""),
+        (json!({"jsonPayload": bare, "resource": {"labels": {"cluster_name": "shop-1"}}}), "shop-1"),
+        (json!([bare]), ""),
+        (json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1beta1", "items": [bare]}), ""),
+    ] {
+        let (batch, out) = decode_with(&[], &wrapped);
+        assert_eq!(batch.rows(), 1, "{wrapped}: {:?}", out.rejects);
+        let row = batch.row_json(0);
+        assert_eq!(row["cluster_name"].as_str().unwrap_or_default(), cluster, "{wrapped}");
+        assert_eq!(without(row, &["cluster_name"]), expected.row_json(0), "{wrapped}");
+        assert!(!format!("{batch:?}").contains("cGxhbnRlZA"), "{wrapped}");
+    }
+}
+
+/// The records of a file: the one document that it is, or its lines.
+fn records(path: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.trim_start_matches('\u{feff}');
+    match serde_json::from_str::<Json>(text) {
+        Ok(_) => vec![text.to_owned()],
+        Err(_) => text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn events_that_others_recorded_are_read() {
+    for (folder, endings, expected) in [
+        ("k8s_audit/falco_trace_files", &[".json"][..], (51, 1)),
+        ("k8s_audit/aks_sysdig", &[".json"], (24, 0)),
+        ("k8s_audit/crowdsec", &[".log"], (2, 0)),
+        ("k8s_audit", &[".ndjson"], (28, 0)),
+        ("audit2rbac", &[".log"], (37, 0)),
+    ] {
+        let Some(folder) = shared(folder) else { return };
+        let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)));
+        files.sort();
+        let records: Vec<String> = files.iter().flat_map(|path| records(path)).collect();
+        let (batch, out) = crate::testing::decode(&Format::K8sAudit, &[], &records);
+        let reasons: Vec<_> = out.rejects.iter().map(|reject| reject.reason.as_str()).collect();
+        assert_eq!((batch.rows(), reasons.len()), expected, "{}: {reasons:?}", folder.display());
+        assert!(reasons.iter().all(|reason| *reason == "not_an_audit_event"), "{reasons:?}");
+        // Files of years apart, one after the other, are no lane that could be believed.
+        let told = out.coverage.iter().filter(|fact| fact.kind != CoverageKind::Future);
+        assert_eq!(told.count(), 0, "{}", folder.display());
+        let nothing_told = |column| batch.word(column).values().is_empty();
+        assert!(!nothing_told(col::API_OPERATION) && !nothing_told(col::ACTOR_USER_NAME), "{}", folder.display());
+    }
 }

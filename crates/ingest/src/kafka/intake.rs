@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use palisade_events::seam::RecordMark;
 use palisade_events::time::Micros;
 use palisade_events::{Chunk, Coverage, Lane};
-use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::message::{BorrowedMessage, Message, Timestamp};
+
+use super::headers;
 
 /// A chunk of so many payload bytes is full,
 const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -113,15 +115,26 @@ impl Intake {
         cluster_header: Option<&str>,
         now: Instant,
     ) -> Result<(), OtherRecord> {
-        let (time, time_is_brokers) = carrier_time(message);
-        if !self.add(message.offset(), message.payload().unwrap_or_default(), time, now)? {
+        let (time, time_is_brokers) = carrier_time(message.timestamp());
+        let payload = message.payload();
+        if !self.add(message.offset(), payload.unwrap_or_default(), time, now)? {
             return Ok(());
         }
-        let named = cluster_header.and_then(|name| self.named_by_header(message, name));
+        let (mut named, mut trace) = (None, None);
+        headers::each(message, |name, value| {
+            if named.is_none() && cluster_header.is_some_and(|header| header.as_bytes() == name) {
+                named = Some(self.named_by_header(value));
+            } else if trace.is_none() && headers::is_trace_parent(name) {
+                trace = headers::trace_parent(value);
+            }
+        });
         let cluster = named.or_else(|| self.topic_cluster.clone());
         if let Some(record) = self.chunk.records.last_mut() {
             record.time_is_brokers = time_is_brokers;
             record.cluster = cluster;
+            record.key = message.key().and_then(headers::key_text);
+            record.trace = trace;
+            record.tombstone = payload.is_none();
         }
         Ok(())
     }
@@ -155,13 +168,14 @@ impl Intake {
         Ok(true)
     }
 
-    fn named_by_header(&mut self, message: &BorrowedMessage<'_>, name: &str) -> Option<Arc<str>> {
-        let value = message.headers()?.iter().find(|header| header.key == name)?.value?;
+    /// The cluster that a header's value names.
+    fn named_by_header(&mut self, value: &[u8]) -> Arc<str> {
         if let Some(known) = self.header_cluster.as_ref().filter(|known| known.as_bytes() == value) {
-            return Some(Arc::clone(known));
+            return Arc::clone(known);
         }
-        self.header_cluster = Some(String::from_utf8_lossy(value).into());
-        self.header_cluster.clone()
+        let named: Arc<str> = String::from_utf8_lossy(value).into();
+        self.header_cluster = Some(Arc::clone(&named));
+        named
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -189,8 +203,8 @@ impl Intake {
 }
 
 /// The time that the carrier gave a record, and whether it is the broker's own.
-fn carrier_time(message: &BorrowedMessage<'_>) -> (Option<Micros>, bool) {
-    let (millis, is_brokers) = match message.timestamp() {
+pub(super) fn carrier_time(timestamp: Timestamp) -> (Option<Micros>, bool) {
+    let (millis, is_brokers) = match timestamp {
         Timestamp::NotAvailable => (None, false),
         Timestamp::CreateTime(millis) => (Some(millis), false),
         Timestamp::LogAppendTime(millis) => (Some(millis), true),

@@ -6,9 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -36,17 +34,14 @@ impl Rebalances {
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
-}
 
-impl ClientContext for Rebalances {
-    /// Errors also come back from polling, where they are judged; a partition's end is none.
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
-    }
-}
-
-impl ConsumerContext for Rebalances {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    /// Remembers one, or answers it if the consumer is being closed.
+    pub(super) fn note<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        err: RDKafkaRespErr,
+        list: &TopicPartitionList,
+    ) {
         if self.closing.load(Ordering::Relaxed) {
             // Errors here mean that the group is gone already.
             let _ = match consumer.rebalance_protocol() {

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 
 use super::KafkaSettings;
-use super::rebalances::Rebalances;
+use super::context::Context;
+use super::security::client_config;
 
 /// Payload bytes that all partitions of a source together may be read ahead: a second or so of a fast stream.
 const AHEAD_BYTES: usize = 64 << 20;
@@ -29,12 +29,12 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE_KBYTES: &str = "queued.max.messages.kbytes";
 
 /// Makes a consumer that has joined nothing yet.
-pub(super) fn consumer(settings: &KafkaSettings) -> KafkaResult<BaseConsumer<Rebalances>> {
+pub(super) fn consumer(settings: &KafkaSettings) -> KafkaResult<BaseConsumer<Context>> {
     // A bound that somebody set needs no counting.
     let counts = !settings.properties.contains_key(QUEUE_KBYTES);
     let partitions = if counts { count_partitions(settings) } else { None };
     let share = Share::of(partitions);
-    let mut config = ClientConfig::new();
+    let mut config = client_config(&settings.properties);
     let defaults: [(&[&str], String); 6] = [
         (&[QUEUE_KBYTES], (share.queue_bytes >> 10).to_string()),
         (&["queued.min.messages"], share.queue_records.to_string()),
@@ -51,24 +51,20 @@ pub(super) fn consumer(settings: &KafkaSettings) -> KafkaResult<BaseConsumer<Reb
             config.set(names[0], value);
         }
     }
-    for (key, value) in &settings.properties {
-        config.set(key, value);
-    }
     // What the guarantees rest on may not be overridden.
     config.set("group.id", &settings.group).set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false").set("enable.partition.eof", "true");
     config.set("auto.offset.reset", "error");
-    config.create_with_context(Rebalances::default())
+    config.create_with_context(Context::new(settings))
 }
 
 /// Partitions of all topics, if a broker tells in time. librdkafka takes its bounds when it is made, so that somebody else
 /// must ask before.
 fn count_partitions(settings: &KafkaSettings) -> Option<usize> {
-    let mut config = ClientConfig::new();
-    for (key, value) in &settings.properties {
-        config.set(key, value);
-    }
-    let asking: BaseConsumer<Rebalances> = config.create_with_context(Rebalances::default()).ok()?;
+    let config = client_config(&settings.properties);
+    let asking: BaseConsumer<Context> = config.create_with_context(Context::new(settings)).ok()?;
+    // A token to authenticate with is asked for on the queue that this empties. There are no records to come by it.
+    let _ = asking.poll(Duration::ZERO);
     let mut count = 0;
     for topic in &settings.topics {
         // A pattern of names is no name.

@@ -11,6 +11,10 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
+mod records;
+#[cfg(feature = "tls")]
+mod secure;
+
 const TOPIC: &str = "t";
 
 /// Longest wait for anything: far beyond what it takes.
@@ -36,6 +40,7 @@ fn settings(cluster: &Cluster, properties: &[(&str, &str)]) -> KafkaSettings {
         cluster_from_topic: None,
         begin: Begin::Earliest,
         properties: all,
+        oauth_token_file: None,
     }
 }
 

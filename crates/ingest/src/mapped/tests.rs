@@ -1,7 +1,7 @@
 //! JSON and CSV read by mappings, and the mistakes that a mapping can have.
 
 use palisade_events::clock::Tolerance;
-use palisade_events::{EventBatch, FieldPlan, FieldValue, Lane};
+use palisade_events::{Chunk, EventBatch, FieldPlan, FieldValue, Lane};
 use serde_json::json;
 
 use super::*;
@@ -20,7 +20,7 @@ impl Bench {
         let settings = Arc::new(Settings {
             source: "s".into(),
             plan: Arc::clone(&plan),
-            zone_offset_secs: 7200,
+            zone: "+02:00".parse().unwrap(),
             ..Settings::default()
         });
         let lane = Arc::new(Lane::channel("s", "c"));
@@ -37,7 +37,7 @@ impl Bench {
             self.offset += 1;
         }
         let mut clock = LaneClock::new(Tolerance::default());
-        self.decoder.decode(&mut chunk, &mut clock, &mut self.out).unwrap();
+        self.decoder.decode(&chunk, &mut clock, &mut self.out).unwrap();
         self.out.events.finish().unwrap()
     }
 }
@@ -122,13 +122,29 @@ fn csv_rows_are_read_under_the_header_of_their_lane() {
         ("2024-01-01T00:00:00Z;;curl -u bob:hunter2 x;", false),
     ]);
     let counts = bench.out.counts;
-    assert_eq!((counts.records, counts.used, counts.rejected, counts.events, counts.redacted), (4, 3, 1, 2, 2));
+    assert_eq!((counts.records, counts.used, counts.rejected, counts.events, counts.redacted), (4, 3, 1, 2, 3));
     assert_eq!(bench.out.rejects[0].reason, "field_count");
+    assert_eq!(bench.out.rejects[0].raw, "<redacted:password>", "any of its cells may be the one under that name");
     assert_eq!(batch.text(col::MESSAGE).value(0), "a; \"b\"");
     assert_eq!(batch.text(col::MESSAGE).value(1), "curl -u bob:<redacted:password> x");
     assert_eq!(batch.text(col::RAW).value(0), "2024-01-01T00:00:00Z;sh;\"a; \"\"b\"\"\";<redacted:password>");
     assert_eq!(batch.fields()[0].values(), [FieldValue::Str("sh".into()), FieldValue::Str("".into())]);
     assert!(!format!("{batch:?}").contains("hunter2"));
+}
+
+#[test]
+fn rejected_csv_rows_keep_nothing_that_stands_under_the_name_of_a_secret() {
+    for (row, reason, raw) in [
+        ("no time;sh;a;PLANTED", "missing_time", "no time;sh;a;<redacted:password>"),
+        ("2024-01-01T00:00:00Z;PLANTED", "field_count", "<redacted:password>"),
+        ("2024-01-01T00:00:00Z;sh;\"PLANTED", "not_csv", "<redacted:password>"),
+    ] {
+        let mut bench = Bench::new(CSV, &[]);
+        bench.decode(&[("t;who;what;password", false), (row, false)]);
+        let reject = &bench.out.rejects[0];
+        assert_eq!((reject.reason.as_str(), reject.raw.as_str()), (reason, raw));
+        assert_eq!((bench.out.counts.redacted, bench.out.redactions.total()), (1, 1));
+    }
 }
 
 #[test]

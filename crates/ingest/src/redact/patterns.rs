@@ -1,17 +1,16 @@
-//! What secrets look like inside a text: one expression for each kind of place they turn up in.
+//! What secrets look like inside a text: one expression for each kind of place they turn up in, and those of a file.
 //!
 //! Not here: secrets that only their place in a document gives away (see `tree`).
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 use regex::{Captures, Regex};
 
-use super::{MARKER, RedactionCounts, SecretKind};
-
-/// The compiled expressions. They are constants: a test compiles and tries each of them.
-pub(super) static PATTERNS: LazyLock<Patterns> = LazyLock::new(Patterns::new);
+use super::kind::{MARKER, MARKERS, mark};
+use super::rules::{OwnPattern, PATTERNS_MAX};
+use super::{RedactionCounts, SecretKind, manifest};
 
 /// An assigned value in its four spellings: quoted, quoted inside a quoted text, and bare.
 const VALUE: &str = r#"(?:"(?P<a>(?:[^"\\]|\\.)+)|'(?P<b>[^']+)|\\+"(?P<c>(?:[^"\\]|\\+[^"\\])+)|(?P<d>[^\s"'\\&;]+))"#;
@@ -73,86 +72,211 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
     (SecretKind::Token, &["token"], r#"(?i)token=VALUE"#),
     (SecretKind::Token, &["token"], r#"(?i)\b[a-z_-]*token\\*["']\s*:\s*\\*["'](?P<d>[^\s"'\\]+)"#),
     (SecretKind::Token, &["token"], r#"(?i)--[a-z-]*token(?:[ =]+|&command=|\\*"\s*,\s*\\*")(?P<d>[^\s"'\\&;]+)"#),
+    (
+        SecretKind::ApiKey,
+        &["secret=", "key="],
+        r#"(?i)\b[a-z0-9_.-]*(?:secret|(?:secret|access|private)[_.-]?key)=VALUE"#,
+    ),
+    (SecretKind::Password, &["_pass="], r#"(?i)\b[a-z0-9_.-]*_pass=VALUE"#),
     (SecretKind::ApiKey, &["api", "client"], r#"(?i)(?:api[_-]?key|client[_-]?secret)["'\\]*\s*(?::=|=|:)\s*VALUE"#),
     (
         SecretKind::Password,
         &["value"],
-        r#"(?i)name\\*"\s*:\s*\\*"[^"\\]*(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key)\\*"\s*,\s*\\*"value\\*"\s*:\s*\\*"(?P<d>[^"\\]+)"#,
+        r#"(?i)name\\*"\s*:\s*\\*"[^"\\]*(?:password|passwd|passphrase|_pass|secret|token|api_?key|access_?key|secret_?key|private_?key)\\*"\s*,\s*\\*"value\\*"\s*:\s*\\*"(?P<d>[^"\\]+)"#,
     ),
 ];
+
+/// Needles of Secrets that are written as YAML, or as JSON amid a text. They are replaced before any expression is tried.
+const MANIFEST_NEEDLES: &[&str] = &["data:", "data\"", "data\\"];
+
+/// Rounds over one text. A marker may part words that hid a secret together, so that a text with a secret is looked at
+/// again until it has settled; this is far more often than anybody writes.
+pub(super) const ROUNDS_MAX: usize = 8;
 
 /// All expressions, and the needles that decide which of them a text needs.
 #[derive(Debug)]
 pub(super) struct Patterns {
     needles: AhoCorasick,
-    /// By needle: the expressions it calls for, as bits.
-    calls: Vec<u32>,
-    rules: Vec<(SecretKind, Regex)>,
+    /// By needle: the rule it calls for.
+    calls: Vec<usize>,
+    /// The rules that every text needs.
+    always: Called,
+    rules: Vec<Rule>,
+    /// Values that are no secrets whatever they look like.
+    keep: Vec<Regex>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    kind: Cow<'static, str>,
+    look: Look,
+}
+
+/// How a rule finds its secrets.
+#[derive(Debug)]
+enum Look {
+    /// As a Kubernetes Secret written out.
+    Manifest,
+    /// By an expression whose groups a to d hold the secret.
+    BuiltIn(Regex),
+    /// By an expression whose group `secret` holds the secret.
+    Own(Regex),
+}
+
+/// A set of rules.
+#[derive(Clone, Copy, Debug, Default)]
+struct Called([u64; 5]);
+
+const _: () = assert!(PATTERNS_MAX + 1 + TABLE.len() <= 5 * 64, "each rule has its bit");
+
+impl Called {
+    fn add(&mut self, rule: usize) {
+        if let Some(bits) = self.0.get_mut(rule / 64) {
+            *bits |= 1 << (rule % 64);
+        }
+    }
+
+    fn has(&self, rule: usize) -> bool {
+        self.0.get(rule / 64).is_some_and(|bits| bits >> (rule % 64) & 1 == 1)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|bits| *bits == 0)
+    }
 }
 
 impl Patterns {
-    fn new() -> Self {
-        let mut words = Vec::new();
-        let mut calls = Vec::new();
-        for (rule, (_, needles, _)) in TABLE.iter().enumerate() {
-            for needle in *needles {
-                words.push(*needle);
-                calls.push(1 << rule);
+    /// Compiles the built-in rules but those of the kinds in `off`, after those of a file: what a file knows by its own
+    /// shape keeps its own kind.
+    pub(super) fn new(off: u16, own: Vec<OwnPattern>, keep: Vec<Regex>) -> Self {
+        let owned = |needles: &[&str]| needles.iter().map(|needle| (*needle).to_owned()).collect::<Vec<_>>();
+        let own = own
+            .into_iter()
+            .map(|OwnPattern { kind, regex, needles }| (Rule { kind: kind.into(), look: Look::Own(regex) }, needles));
+        let manifest = (SecretKind::K8sSecret, MANIFEST_NEEDLES, Look::Manifest);
+        let expressions = TABLE.iter().map(|(kind, needles, expression)| {
+            let regex = Regex::new(&expression.replace("VALUE", VALUE)).expect("constant expression");
+            (*kind, *needles, Look::BuiltIn(regex))
+        });
+        let built_in = std::iter::once(manifest).chain(expressions);
+        let built_in = built_in.filter(|(kind, ..)| off & kind.bit() == 0);
+        let built_in = built_in.map(|(kind, needles, look)| (Rule { kind: kind.name().into(), look }, owned(needles)));
+        let (mut words, mut calls, mut always, mut rules) = (Vec::new(), Vec::new(), Called::default(), Vec::new());
+        for (rule, needles) in own.chain(built_in) {
+            if needles.is_empty() {
+                always.add(rules.len());
             }
+            calls.extend(needles.iter().map(|_| rules.len()));
+            words.extend(needles);
+            rules.push(rule);
         }
-        let needles = AhoCorasick::builder().ascii_case_insensitive(true).build(words).expect("constant needles");
-        let rules = TABLE
-            .iter()
-            .map(|(kind, _, pattern)| {
-                (*kind, Regex::new(&pattern.replace("VALUE", VALUE)).expect("constant expression"))
-            })
-            .collect();
-        Self { needles, calls, rules }
+        // Their number and length are bounded, and so is the automaton.
+        let needles = AhoCorasick::builder().ascii_case_insensitive(true).build(words).expect("bounded needles");
+        Self { needles, calls, always, rules, keep }
     }
 
-    /// Replaces every secret that an expression finds.
+    /// Replaces every secret that a rule finds.
     pub(super) fn replace<'t>(&self, text: &'t str, counts: &mut RedactionCounts) -> Cow<'t, str> {
-        let called =
-            self.needles.find_overlapping_iter(text).fold(0, |bits, m| bits | self.calls[m.pattern().as_usize()]);
-        let mut text = Cow::Borrowed(text);
-        for (place, (kind, rule)) in self.rules.iter().enumerate() {
-            if called & (1 << place) != 0
-                && let Some(replaced) = replace_one(rule, *kind, &text, counts)
-            {
-                text = Cow::Owned(replaced);
+        let Some(mut replaced) = self.round(text, counts) else { return Cow::Borrowed(text) };
+        for _ in 1..ROUNDS_MAX {
+            let Some(again) = self.round(&replaced, counts) else { break };
+            replaced = again;
+        }
+        Cow::Owned(replaced)
+    }
+
+    fn round(&self, text: &str, counts: &mut RedactionCounts) -> Option<String> {
+        let mut called = self.always;
+        for found in self.needles.find_overlapping_iter(text) {
+            called.add(self.calls[found.pattern().as_usize()]);
+        }
+        if called.is_empty() {
+            return None;
+        }
+        let mut out = None;
+        for (_, rule) in self.rules.iter().enumerate().filter(|(place, _)| called.has(*place)) {
+            let text = out.as_deref().unwrap_or(text);
+            if let Some(replaced) = self.replace_by(rule, text, counts) {
+                out = Some(replaced);
             }
         }
-        text
+        out
     }
-}
 
-fn replace_one(rule: &Regex, kind: SecretKind, text: &str, counts: &mut RedactionCounts) -> Option<String> {
-    let mut out = String::new();
-    let mut copied = 0;
-    for found in rule.captures_iter(text) {
-        let Some((start, end)) = secret_in(&found) else { continue };
-        if is_marker(&text[start..end]) {
-            continue;
+    /// Whether a value is no secret whatever it looks like.
+    pub(super) fn keeps(&self, value: &str) -> bool {
+        self.keep.iter().any(|keep| keep.is_match(value))
+    }
+
+    fn replace_by(&self, rule: &Rule, text: &str, counts: &mut RedactionCounts) -> Option<String> {
+        match &rule.look {
+            Look::Manifest => manifest::replace(text, &rule.kind, |value| self.keeps(value), counts),
+            Look::BuiltIn(regex) => {
+                let secret = |found: &Captures<'_>| {
+                    let value = ["a", "b", "c", "d"].into_iter().find_map(|group| found.name(group));
+                    value.or_else(|| found.get(0)).map(|m| m.range()).filter(|secret| !is_none(&text[secret.clone()]))
+                };
+                self.replace_all(regex, &rule.kind, text, secret, counts)
+            }
+            Look::Own(regex) => {
+                let markers: Vec<_> = match text.contains(MARKER) {
+                    true => MARKERS.find_iter(text).map(|marker| marker.range()).collect(),
+                    false => Vec::new(),
+                };
+                let secret = |found: &Captures<'_>| {
+                    let value = found.name("secret").or_else(|| found.get(0));
+                    value.map(|m| beside_markers(m.range(), &markers))
+                };
+                self.replace_all(regex, &rule.kind, text, secret, counts)
+            }
         }
-        out.push_str(&text[copied..start]);
-        kind.mark(&mut out);
-        counts.one(kind);
-        copied = end;
     }
-    if copied == 0 {
-        return None;
-    }
-    out.push_str(&text[copied..]);
-    Some(out)
-}
 
-fn secret_in(found: &Captures<'_>) -> Option<(usize, usize)> {
-    let value = ["a", "b", "c", "d"].into_iter().find_map(|group| found.name(group));
-    value.or_else(|| found.get(0)).map(|m| (m.start(), m.end()))
+    fn replace_all(
+        &self,
+        regex: &Regex,
+        kind: &str,
+        text: &str,
+        secret: impl Fn(&Captures<'_>) -> Option<Range<usize>>,
+        counts: &mut RedactionCounts,
+    ) -> Option<String> {
+        let mut out = String::new();
+        let mut copied = 0;
+        for found in regex.captures_iter(text) {
+            let Some(Range { start, end }) = secret(&found) else { continue };
+            let start = start.max(copied);
+            if start >= end || self.keeps(&text[start..end]) {
+                continue;
+            }
+            out.push_str(&text[copied..start]);
+            mark(kind, &mut out);
+            counts.one(kind);
+            copied = end;
+        }
+        if copied == 0 {
+            return None;
+        }
+        out.push_str(&text[copied..]);
+        Some(out)
+    }
 }
 
 /// Whether a value is a marker already, or another option that merely follows.
-fn is_marker(value: &str) -> bool {
+fn is_none(value: &str) -> bool {
     let is_option = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase());
     value.starts_with(MARKER) || value.strip_prefix("--").is_some_and(is_option)
+}
+
+/// What of a secret lies beside the markers of others: an expression of a file may fit anything, also a marker or a part of
+/// one. A marker that a secret holds in its midst goes with it.
+fn beside_markers(mut secret: Range<usize>, markers: &[Range<usize>]) -> Range<usize> {
+    for marker in markers {
+        if marker.contains(&secret.start) {
+            secret.start = marker.end;
+        }
+        if marker.start < secret.end && secret.end < marker.end {
+            secret.end = marker.end;
+        }
+    }
+    secret
 }

@@ -153,6 +153,8 @@ fn remains_of_unreadable_input_hold_no_secret() {
         r#"{"op":"add","path":"/data/x","value":"PLANTED"},{"#,
         "type=EXECVE a0=mysql a1=--password=PLANTED",
         r#"{"kind":"Secret","data":{"a":"PLANTED"}}"#,
+        "{\"log\":\"kind: Secret\\ndata:\\n  a: PLANTED\\n\",,}",
+        "kind: Secret\nstringData:\n  a: PLANTED\n",
     ] {
         let mut counts = RedactionCounts::default();
         let kept = redactor.remains(input.as_bytes(), 4096, 64, &mut counts);
@@ -173,7 +175,106 @@ fn remains_of_unreadable_input_hold_no_secret() {
 fn counts_are_by_kind() {
     let mut counts = RedactionCounts::default();
     Redactor::default().text("password=a token=b password=c", &mut counts);
-    let seen: Vec<_> = counts.by_kind().map(|(kind, count)| (kind.name(), count)).collect();
-    assert_eq!(seen, [("token", 1), ("password", 2)]);
-    assert_eq!(SecretKind::ALL.map(|kind| kind as usize), std::array::from_fn(|place| place));
+    assert_eq!(counts.by_kind().collect::<Vec<_>>(), [("password", 2), ("token", 1)]);
+    let mut sum = counts.clone();
+    sum.add(&counts);
+    assert_eq!((sum.total(), sum.by_kind().last()), (6, Some(("token", 2))));
+    for kind in SecretKind::ALL {
+        assert_eq!(SecretKind::named(kind.name()), Some(kind));
+        assert!(kind::is_marker(&marker(kind.name())));
+    }
+    let bits: u16 = SecretKind::ALL.iter().map(|kind| kind.bit()).sum();
+    assert_eq!(bits.count_ones() as usize, SecretKind::ALL.len(), "each kind has its own bit");
+}
+
+#[test]
+fn config_maps_and_environments_give_secrets_away_by_the_names_of_variables() {
+    for (input, expected) in [
+        (
+            r#"{"kind":"ConfigMap","data":{"DB_SECRET":"x","API_TOKEN":"y","tls.private.key":"z","secret":"v","DB_PASS":"w"}}"#,
+            r#"{"kind":"ConfigMap","data":{"DB_SECRET":"<redacted:api_key>","API_TOKEN":"<redacted:token>","tls.private.key":"<redacted:api_key>","secret":"<redacted:api_key>","DB_PASS":"<redacted:password>"}}"#,
+        ),
+        (
+            r#"{"objectRef":{"resource":"configmaps"},"requestObject":{"data":{"SECRET_KEY":"x"},"spec":{"SECRET_KEY":"x"}}}"#,
+            r#"{"objectRef":{"resource":"configmaps"},"requestObject":{"data":{"SECRET_KEY":"<redacted:api_key>"},"spec":{"SECRET_KEY":"x"}}}"#,
+        ),
+        (
+            r#"{"objectRef":{"resource":"configmaps"},"requestObject":[{"op":"add","path":"/data/DB_SECRET","value":"x"},{"op":"add","path":"/data","value":{"DB_SECRET":"y"}}]}"#,
+            r#"{"objectRef":{"resource":"configmaps"},"requestObject":[{"op":"add","path":"/data/DB_SECRET","value":"<redacted:api_key>"},{"op":"add","path":"/data","value":{"DB_SECRET":"<redacted:api_key>"}}]}"#,
+        ),
+        (
+            r#"{"env":[{"name":"DB_PASS","value":"x"}],"Env":["DB_SECRET=x","ACCESS_KEY=y","DB_PASS=z","KEY=v"]}"#,
+            r#"{"env":[{"name":"DB_PASS","value":"<redacted:password>"}],"Env":["DB_SECRET=<redacted:api_key>","ACCESS_KEY=<redacted:api_key>","DB_PASS=<redacted:password>","KEY=v"]}"#,
+        ),
+        (
+            r#"{"credentials":{"sessionToken":"x"},"kind":"Pod","spec":{"secret":"name-of-one"}}"#,
+            r#"{"credentials":{"sessionToken":"<redacted:token>"},"kind":"Pod","spec":{"secret":"name-of-one"}}"#,
+        ),
+    ] {
+        assert_eq!(json(input).0, expected);
+        assert_eq!(json(expected), (expected.to_owned(), 0), "redacting twice changes nothing");
+    }
+}
+
+#[test]
+fn secrets_written_out_in_texts_lose_their_values() {
+    for (input, expected, count) in [
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\nstringData:\n  user: PLANTED\n  \"pin: x\": PLANTED\n",
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\nstringData:\n  user: <redacted:k8s_secret>\n  \"pin: <redacted:k8s_secret>\n",
+            2,
+        ),
+        (
+            "data:\n    a: |\n      PLANTED\n\n      PLANTED: x\n    b: ''\n    c:\n      PLANTED\n    # PLANTED\nkind: \"Secret\"\r\ntype: Opaque",
+            "data:\n    a: <redacted:k8s_secret>\n\n    b: ''\n    c: <redacted:k8s_secret>\n    <redacted:k8s_secret>\nkind: \"Secret\"\r\ntype: Opaque",
+            3,
+        ),
+        (
+            "kubectl apply -f - <<EOF\nkind: Secret\ndata: {a: PLANTED,\n  b: PLANTED}\nEOF",
+            "kubectl apply -f - <<EOF\nkind: Secret\ndata: <redacted:k8s_secret>\nEOF",
+            1,
+        ),
+        (
+            "- kind: SecretList\n  items:\n  - binaryData:\n      a: PLANTED\n    kind: x\n---\nkind: ConfigMap\ndata:\n  a: b\n",
+            "- kind: SecretList\n  items:\n  - binaryData:\n      a: <redacted:k8s_secret>\n    kind: x\n---\nkind: ConfigMap\ndata:\n  a: b\n",
+            1,
+        ),
+        (
+            "echo '{\"kind\": \"Secret\", \"data\": {\"a\": \"PLANTED}\\\"PLANTED\", \"b\": {}}, \"x\": {\"data\":{}}}' | kubectl apply",
+            "echo '{\"kind\": \"Secret\", \"data\": \"<redacted:k8s_secret>\", \"x\": {\"data\":{}}}' | kubectl apply",
+            1,
+        ),
+        (
+            "kind: Secret\nmetadata:\n  annotations:\n    last: |\n      {\"data\":{\"a\":\"PLANTED\"},\"kind\":\"Secret\"}\n",
+            "kind: Secret\nmetadata:\n  annotations:\n    last: |\n      {\"data\":\"<redacted:k8s_secret>\",\"kind\":\"Secret\"}\n",
+            1,
+        ),
+        (
+            "log \"{\\\"kind\\\":\\\"Secret\\\",\\\"data\\\":{\\\"a\\\":\\\"PLANTED\\\\\\\"}PLANTED\\\"}}\" end",
+            "log \"{\\\"kind\\\":\\\"Secret\\\",\\\"data\\\":\\\"<redacted:k8s_secret>\\\"}\" end",
+            1,
+        ),
+        ("kind: Secret\ndata:\n  a: PLANTED", "kind: Secret\ndata:\n  a: <redacted:k8s_secret>", 1),
+        // Nothing secret here.
+        (
+            "kind: ConfigMap\ndata:\n  a: b\n---\nkind: Secret\ntype: x\n",
+            "kind: ConfigMap\ndata:\n  a: b\n---\nkind: Secret\ntype: x\n",
+            0,
+        ),
+        ("kind: SecretStore\ndata:\n  a: b\n", "kind: SecretStore\ndata:\n  a: b\n", 0),
+        ("kind: Secret\ndata: {}\nstringData: null\n", "kind: Secret\ndata: {}\nstringData: null\n", 0),
+    ] {
+        let mut counts = RedactionCounts::default();
+        let shown = Redactor::default().text(input, &mut counts).into_owned();
+        assert_eq!((shown.as_str(), counts.total()), (expected, count));
+        assert!(!shown.contains("PLANTED"));
+        assert_eq!(text(&shown), shown, "redacting twice changes nothing");
+        let document = serde_json::json!({"kind": "ConfigMap", "data": {"manifest": input}}).to_string();
+        let (document, found) = json(&document);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap()["data"]["manifest"], expected);
+        assert_eq!(found, count, "the scan suspects it inside JSON");
+    }
+    let query = "/exec?command=sh&command=kubectl+apply+%3C%3CEOF%0Akind%3A+Secret%0Adata%3A%0A++a%3A+PLANTED%0AEOF";
+    let (shown, count) = json(&serde_json::json!({"requestURI": query}).to_string());
+    assert!(!shown.contains("PLANTED") && count == 1, "{shown}");
 }

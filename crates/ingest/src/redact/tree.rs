@@ -1,5 +1,5 @@
 //! Secrets that their place in a document gives away: Kubernetes Secrets, keys that name a password, arguments after an
-//! option that announces one, environment variables.
+//! option that announces one, environment variables, exact places that a file names.
 //!
 //! This is the slow path: it runs on the few payloads that the scan suspects.
 
@@ -9,8 +9,10 @@ use std::sync::LazyLock;
 use palisade_events::fields::FieldRef;
 use regex::Regex;
 
-use super::patterns::PATTERNS;
-use super::{MARKER, RedactionCounts, SecretKind};
+use super::kind::{is_marker, mark};
+use super::patterns::ROUNDS_MAX;
+use super::rules::Rules;
+use super::{RedactionCounts, SecretKind};
 use crate::json::{Parser, Value};
 
 /// JSON inside strings inside JSON: deeper nesting is searched by pattern only.
@@ -28,22 +30,28 @@ pub(super) enum Checked {
 }
 
 /// Rewrites a JSON text if it holds secrets.
-pub(super) fn rewrite(text: &str, depth_max: usize, counts: &mut RedactionCounts) -> Option<String> {
-    match check(text, depth_max, counts) {
+pub(super) fn rewrite(rules: &Rules, text: &str, depth_max: usize, counts: &mut RedactionCounts) -> Option<String> {
+    match check(rules, text, depth_max, counts) {
         Checked::Rewritten(text) => Some(text),
         Checked::Clean | Checked::NotJson => None,
     }
 }
 
 /// Rewrites a JSON text if it holds secrets, and says if it is no JSON.
-pub(super) fn check(text: &str, depth_max: usize, counts: &mut RedactionCounts) -> Checked {
-    nested(text, depth_max, Place::default(), counts)
+pub(super) fn check(rules: &Rules, text: &str, depth_max: usize, counts: &mut RedactionCounts) -> Checked {
+    nested(rules, text, depth_max, Place { node: rules.root(), ..Place::default() }, counts)
 }
 
-fn nested(text: &str, depth_max: usize, place: Place, counts: &mut RedactionCounts) -> Checked {
-    let rewritten = Parser::default().parse(text.as_bytes(), depth_max, |root| {
-        let mut writer =
-            Writer { out: String::with_capacity(text.len()), depth_max, counts: RedactionCounts::default() };
+fn nested<'r>(
+    rules: &'r Rules,
+    text: &str,
+    depth_max: usize,
+    place: Place<'r>,
+    counts: &mut RedactionCounts,
+) -> Checked {
+    let rewritten = Parser::default().parse(text, depth_max, |root| {
+        let out = String::with_capacity(text.len());
+        let mut writer = Writer { rules, out, depth_max, counts: RedactionCounts::default() };
         writer.value(root, place);
         (writer.out, writer.counts)
     });
@@ -59,23 +67,57 @@ fn nested(text: &str, depth_max: usize, place: Place, counts: &mut RedactionCoun
 
 /// What is known of where a value stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// Inside the body of a Kubernetes Secret.
-    in_secret: bool,
+struct Place<'r> {
+    /// What it is part of.
+    body: Body,
+    /// The keys here are names of variables.
+    names: Names,
     /// Every scalar from here on is a secret of this kind.
-    all: Option<SecretKind>,
+    all: Option<&'r str>,
+    /// Where exact places that a file names go on.
+    node: Option<usize>,
     /// Strings of JSON around this one.
     nesting: usize,
 }
 
-struct Writer {
+/// A Kubernetes object whose data matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Body {
+    #[default]
+    Other,
+    Secret,
+    ConfigMap,
+}
+
+/// What the keys of an object are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Names {
+    #[default]
+    Fields,
+    /// Variables, as in the data of a config map that an environment is made of.
+    Variables,
+}
+
+/// Whether a key names an identifier that merely looks like a secret: the access key by which AWS says who it was, whose
+/// secret half it never writes, and the kind of a Kafka request.
+fn is_identifier(object: Value<'_, '_>, key: &str) -> bool {
+    let has = |other: &str| object.get(other).is_some();
+    match key {
+        "accessKeyId" => has("principalId"),
+        "api_key" => has("api_version") && has("correlation_id"),
+        _ => false,
+    }
+}
+
+struct Writer<'r> {
+    rules: &'r Rules,
     out: String,
     depth_max: usize,
     counts: RedactionCounts,
 }
 
-impl Writer {
-    fn value(&mut self, value: Value<'_, '_>, place: Place) {
+impl<'r> Writer<'r> {
+    fn value(&mut self, value: Value<'_, '_>, place: Place<'r>) {
         if value.is_object() {
             self.object(value, place);
         } else if value.is_array() {
@@ -85,39 +127,67 @@ impl Writer {
         }
     }
 
-    fn object(&mut self, object: Value<'_, '_>, place: Place) {
-        let in_secret = place.in_secret || matches!(text_of(object, "kind"), Some("Secret" | "SecretList"));
-        let place = Place { in_secret, ..place };
-        let holds_secrets = object.get("objectRef").is_some_and(|of| text_of(of, "resource") == Some("secrets"));
+    fn object(&mut self, object: Value<'_, '_>, place: Place<'r>) {
+        let rules = self.rules;
+        let secret = rules.on(SecretKind::K8sSecret);
+        let resource = object.get("objectRef").and_then(|of| text_of(of, "resource"));
+        let body = match text_of(object, "kind") {
+            _ if place.body == Body::Secret => Body::Secret,
+            Some("Secret" | "SecretList") if secret.is_some() => Body::Secret,
+            Some("ConfigMap" | "ConfigMapList") => Body::ConfigMap,
+            _ => place.body,
+        };
         // An environment variable, or anything else that pairs a name with a value.
-        let named = object.get("value").and(text_of(object, "name")).and_then(kind_of_name);
-        let patch_of_secret = in_secret && text_of(object, "path").is_some_and(|path| is_data(path.split('/').nth(1)));
+        let paired = object.get("value").and(text_of(object, "name"));
+        // A step of a JSON patch.
+        let mut steps = text_of(object, "path").unwrap_or_default().split('/').skip(1);
+        let patches_data = is_data(steps.next());
+        let patched = steps.next().filter(|_| patches_data && body == Body::ConfigMap);
         self.out.push('{');
         for (index, (key, value)) in object.entries().enumerate() {
             if index > 0 {
                 self.out.push(',');
             }
-            let shown = PATTERNS.replace(key, &mut self.counts);
+            let shown = rules.patterns.replace(key, &mut self.counts);
             write_text(&mut self.out, &shown);
             self.out.push(':');
-            let below = match key {
-                _ if place.all.is_some() => place,
-                "requestObject" | "responseObject" if holds_secrets => {
-                    let all = value.str().map(|_| SecretKind::K8sSecret);
-                    Place { in_secret: true, all, ..place }
+            let (exact, node) = place.node.map_or((None, None), |node| rules.place(node, key));
+            let below = Place { body, names: Names::Fields, node, ..place };
+            let own =
+                || exact.or_else(|| rules.own_key(key)).or_else(|| rules.own_key(paired.filter(|_| key == "value")?));
+            let all = place.all.or_else(own);
+            let is_text = value.str().is_some();
+            if all.is_none() && is_text && is_identifier(object, key) {
+                write_text(&mut self.out, value.str().unwrap_or_default());
+                continue;
+            }
+            let below = match (key, body) {
+                _ if all.is_some() => Place { all, ..below },
+                ("requestObject" | "responseObject", _) if secret.is_some() && resource == Some("secrets") => {
+                    Place { body: Body::Secret, all: secret.filter(|_| is_text), ..below }
                 }
-                "value" if patch_of_secret => Place { all: Some(SecretKind::K8sSecret), ..place },
-                "value" if value.str().is_some() => Place { all: named, ..place },
-                _ if in_secret && is_data(Some(key)) => Place { all: Some(SecretKind::K8sSecret), ..place },
-                _ if value.str().is_some() => Place { all: kind_of_key(key), ..place },
-                _ => place,
+                ("requestObject" | "responseObject", _) if resource == Some("configmaps") => {
+                    Place { body: Body::ConfigMap, ..below }
+                }
+                ("value", Body::Secret) if patches_data => Place { all: secret, ..below },
+                ("value", Body::ConfigMap) if patches_data && value.is_object() => {
+                    Place { names: Names::Variables, ..below }
+                }
+                ("value", _) if is_text => {
+                    Place { all: paired.or(patched).and_then(|name| rules.variable(name)), ..below }
+                }
+                (_, Body::Secret) if is_data(Some(key)) => Place { all: secret, ..below },
+                (_, Body::ConfigMap) if is_data(Some(key)) => Place { names: Names::Variables, ..below },
+                _ if is_text && place.names == Names::Variables => Place { all: rules.variable(key), ..below },
+                _ if is_text => Place { all: rules.key(key), ..below },
+                _ => below,
             };
             self.value(value, below);
         }
         self.out.push('}');
     }
 
-    fn array(&mut self, array: Value<'_, '_>, place: Place) {
+    fn array(&mut self, array: Value<'_, '_>, place: Place<'r>) {
         self.out.push('[');
         let mut announced = None;
         for (index, item) in array.items().enumerate() {
@@ -126,47 +196,56 @@ impl Writer {
             }
             let here = Place { all: place.all.or(announced), ..place };
             self.value(item, here);
-            announced = item.str().and_then(announces);
+            announced = item.str().and_then(|argument| self.rules.announces(argument));
         }
         self.out.push(']');
     }
 
-    fn scalar(&mut self, value: FieldRef<'_>, place: Place) {
+    fn scalar(&mut self, value: FieldRef<'_>, place: Place<'r>) {
         match (value, place.all) {
-            (FieldRef::Null, _) => self.out.push_str("null"),
-            (FieldRef::Str(text), _) if text.is_empty() || text.starts_with(MARKER) => write_text(&mut self.out, text),
-            (_, Some(kind)) => {
-                self.counts.one(kind);
-                let mut marker = String::new();
-                kind.mark(&mut marker);
-                write_text(&mut self.out, &marker);
-            }
+            (FieldRef::Str(text), _) if text.is_empty() || is_marker(text) => write_text(&mut self.out, text),
+            (FieldRef::Str(text), Some(_)) if self.rules.patterns.keeps(text) => write_text(&mut self.out, text),
             (FieldRef::Str(text), None) => {
                 let shown = self.text(text, place);
                 write_text(&mut self.out, &shown);
             }
-            (FieldRef::Bool(b), None) => self.out.push_str(if b { "true" } else { "false" }),
-            (FieldRef::Int(n), None) => self.out.push_str(&n.to_string()),
-            (FieldRef::UInt(n), None) => self.out.push_str(&n.to_string()),
-            (FieldRef::Float(n), None) => self.out.push_str(&serde_json::Value::from(n).to_string()),
-            (FieldRef::Object, None) => self.out.push_str("null"),
+            (FieldRef::Null | FieldRef::Object, _) | (_, None) => self.out.push_str(&literal(value)),
+            (FieldRef::Bool(_) | FieldRef::Int(_) | FieldRef::UInt(_) | FieldRef::Float(_), Some(_))
+                if self.rules.patterns.keeps(&literal(value)) =>
+            {
+                self.out.push_str(&literal(value));
+            }
+            (_, Some(kind)) => {
+                self.counts.one(kind);
+                let mut marker = String::new();
+                mark(kind, &mut marker);
+                write_text(&mut self.out, &marker);
+            }
         }
     }
 
     /// Text may itself be JSON, as in `kubectl.kubernetes.io/last-applied-configuration`.
-    fn text<'t>(&mut self, text: &'t str, place: Place) -> Cow<'t, str> {
+    fn text<'t>(&mut self, text: &'t str, place: Place<'r>) -> Cow<'t, str> {
         if place.nesting < NESTED_MAX && text.trim_start().starts_with(['{', '[']) && text.contains('"') {
             let inner = Place { nesting: place.nesting + 1, ..place };
-            match nested(text, self.depth_max, inner, &mut self.counts) {
+            match nested(self.rules, text, self.depth_max, inner, &mut self.counts) {
                 Checked::Rewritten(text) => return Cow::Owned(text),
                 Checked::Clean => return Cow::Borrowed(text),
                 Checked::NotJson => {}
             }
         }
-        match self.query(text) {
-            Some(rewritten) => Cow::Owned(PATTERNS.replace(&rewritten, &mut self.counts).into_owned()),
-            None => PATTERNS.replace(text, &mut self.counts),
+        let mut shown = Cow::Borrowed(text);
+        // Until it has settled: what was replaced in the query may bring out more beside it, and the other way round.
+        for _ in 0..ROUNDS_MAX {
+            let query = self.query(&shown);
+            let replaced = match self.rules.patterns.replace(query.as_deref().unwrap_or(&shown), &mut self.counts) {
+                Cow::Owned(replaced) => Some(replaced),
+                Cow::Borrowed(_) => None,
+            };
+            let Some(settling) = replaced.or(query) else { break };
+            shown = Cow::Owned(settling);
         }
+        shown
     }
 
     /// Looks into the query of a URI, where an exec request carries its arguments percent-encoded, one `command` each.
@@ -185,15 +264,15 @@ impl Writer {
                 continue;
             };
             let shown = match announced.filter(|_| !value.is_empty() && !value.starts_with('-')) {
-                Some(kind) if !value.starts_with(MARKER) => {
+                Some(kind) if !is_marker(&value) && !self.rules.patterns.keeps(&value) => {
                     let mut marker = String::new();
                     self.counts.one(kind);
-                    SecretKind::mark(kind, &mut marker);
+                    mark(kind, &mut marker);
                     Cow::Owned(marker)
                 }
-                _ => PATTERNS.replace(&value, &mut self.counts),
+                _ => self.rules.patterns.replace(&value, &mut self.counts),
             };
-            announced = announces(&value);
+            announced = self.rules.announces(&value);
             match shown {
                 Cow::Borrowed(_) => out.push_str(pair),
                 Cow::Owned(shown) => {
@@ -221,54 +300,16 @@ fn is_data(key: Option<&str>) -> bool {
     matches!(key, Some("data" | "stringData" | "binaryData"))
 }
 
-/// What a key says of its text.
-pub(super) fn kind_of_key(key: &str) -> Option<SecretKind> {
-    let name = folded(key);
-    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
-    if ends(&["password", "passwd", "passphrase"]) {
-        Some(SecretKind::Password)
-    } else if name == "token" || ends(&["accesstoken", "refreshtoken", "idtoken", "authtoken", "bearertoken"]) {
-        Some(SecretKind::Token)
-    } else if ends(&["secretaccesskey"]) || name.starts_with("awssecret") {
-        Some(SecretKind::AwsSecretKey)
-    } else if ends(&["clientsecret", "apikey"]) {
-        Some(SecretKind::ApiKey)
-    } else if name == "authorization" || name == "proxyauthorization" {
-        Some(SecretKind::Authorization)
-    } else {
-        None
+/// A value that is no text, as JSON writes it.
+fn literal(value: FieldRef<'_>) -> Cow<'static, str> {
+    match value {
+        FieldRef::Bool(true) => "true".into(),
+        FieldRef::Bool(false) => "false".into(),
+        FieldRef::Int(n) => n.to_string().into(),
+        FieldRef::UInt(n) => n.to_string().into(),
+        FieldRef::Float(n) => serde_json::Value::from(n).to_string().into(),
+        FieldRef::Null | FieldRef::Object | FieldRef::Str(_) => "null".into(),
     }
-}
-
-/// What the name of an environment variable says of its value.
-fn kind_of_name(name: &str) -> Option<SecretKind> {
-    let folded = folded(name);
-    kind_of_key(name).or_else(|| {
-        if folded.ends_with("token") {
-            Some(SecretKind::Token)
-        } else if ["secret", "secretkey", "accesskey", "privatekey"].iter().any(|suffix| folded.ends_with(suffix)) {
-            Some(SecretKind::ApiKey)
-        } else {
-            None
-        }
-    })
-}
-
-/// What an argument says of the argument after it.
-fn announces(argument: &str) -> Option<SecretKind> {
-    let option = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
-    let option = folded(option);
-    if ["password", "passwd", "passphrase"].iter().any(|suffix| option.ends_with(suffix)) {
-        Some(SecretKind::Password)
-    } else if option.ends_with("token") {
-        Some(SecretKind::Token)
-    } else {
-        None
-    }
-}
-
-fn folded(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '_' | '-' | '.')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 fn write_text(out: &mut String, text: &str) {

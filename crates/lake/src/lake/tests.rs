@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use object_store::ObjectStore as _;
 
 use super::*;
 use crate::testing::{Disk, Fault, URL, events, files};
@@ -390,4 +391,99 @@ async fn dispositions_are_added_beside_an_owner_and_once() {
     assert_eq!(all[1], decision);
     decision.finding_uid = None;
     assert!(analyst.dispose(&[decision]).await.is_err());
+}
+
+/// Versions of one pod at the given offsets of the lane, one a second.
+fn objects(offsets: std::ops::Range<i64>) -> Vec<DataFile> {
+    let version = |offset: i64| palisade_events::ObjectVersion {
+        lane: std::sync::Arc::new(EventLane::kafka("audit", "logs", 0)),
+        offset,
+        event_uid: format!("{offset:032x}"),
+        time: crate::testing::NOON + offset * 1_000_000,
+        kind: "Pod".into(),
+        name: "cart-0".into(),
+        uid: "u".into(),
+        addresses: vec!["10.1.0.4".into()],
+        ..Default::default()
+    };
+    let rows: Vec<_> = offsets.map(version).collect();
+    let mut writer = TableWriter::new(Table::Objects, WriterOptions::default());
+    writer.push(&palisade_events::object::objects_batch(&rows).unwrap()).unwrap();
+    writer.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_table_of_an_earlier_version_gets_its_new_columns_from_its_owner() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    commit(&mut lake, epoch, 0..10).await.unwrap();
+    drop(lake);
+    // What the first version of the log says of the columns, with one taken out.
+    let first = Path::from("lake/events/_delta_log/00000000000000000000.json");
+    let text = disk.0.get(&first).await.unwrap().bytes().await.unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let column = r#"{\"name\":\"trace_uid\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}},"#;
+    assert!(text.contains(column), "{text}");
+    disk.0.put(&first, text.replace(column, "").into()).await.unwrap();
+
+    let refused = Lake::open_existing_with(URL, disk.options()).await.err().unwrap().to_string();
+    assert!(refused.contains("an earlier version made it"), "{refused}");
+    let (mut owner, next) = owned(disk.options()).await;
+    commit(&mut owner, next, 10..12).await.unwrap();
+    let mut again = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+    assert_eq!(offsets(&mut again).await.len(), 12);
+    assert_eq!(
+        again.rows(Table::Events, &["trace_uid"]).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(),
+        12
+    );
+    assert_eq!(verify(URL, disk.options()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_lake_of_before_objects_is_read_without_them_and_gets_their_table_from_its_owner() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    commit(&mut lake, epoch, 0..10).await.unwrap();
+    drop(lake);
+    let folder = Path::from("lake/objects");
+    let stored = || disk.0.list(Some(&folder)).map_ok(|meta| meta.location).try_collect::<Vec<Path>>();
+    let table = stored().await.unwrap();
+    assert!(!table.is_empty());
+    for file in &table {
+        disk.0.delete(file).await.unwrap();
+    }
+
+    let mut reader = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+    let rows = reader.rows(Table::Objects, &["uid"]).await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+    assert_eq!(offsets(&mut reader).await.len(), 10);
+    assert_eq!(verify(URL, disk.options()).await.unwrap(), []);
+    let status = crate::status(URL, disk.options()).await.unwrap();
+    assert_eq!(status.iter().find(|status| status.table == Table::Objects).map(|status| status.rows), Some(0));
+    reader.maintain(crate::MaintenanceOptions::default()).await.unwrap();
+    assert!(stored().await.unwrap().is_empty(), "looking creates nothing");
+
+    let (mut owner, next) = owned(disk.options()).await;
+    assert!(next > epoch);
+    let txns = [(LANE.to_owned(), 12)];
+    owner.commit(Table::Objects, objects(10..12), &txns, (OWNER, next), "objects").await.unwrap();
+    let mut again = Lake::open_existing_with(URL, disk.options()).await.unwrap();
+    assert_eq!((again.landed(Table::Objects, LANE), again.landed(Table::Objects, OWNER)), (Some(12), Some(next)));
+    let rows = again.rows(Table::Objects, &["uid", "addresses"]).await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    assert_eq!(verify(URL, disk.options()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_version_of_an_object_that_is_there_twice_is_found() {
+    let disk = Disk::default();
+    let (mut lake, epoch) = owned(disk.options()).await;
+    for (next, rows) in [(2, 0..2), (3, 1..3)] {
+        let txns = [(LANE.to_owned(), next)];
+        lake.commit(Table::Objects, objects(rows), &txns, (OWNER, epoch), &format!("o{next}")).await.unwrap();
+    }
+    let problems = verify(URL, disk.options()).await.unwrap();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!((problems[0].kind, problems[0].table), (crate::ProblemKind::Duplicate, Some(Table::Objects)));
+    assert!(problems[0].what.starts_with("1 rows repeat"), "{}", problems[0].what);
 }

@@ -26,7 +26,7 @@ pub(crate) struct Scan {
     /// Files and folders; plain, gzip or zstd; `-` is standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Format of the records: k8s_audit, falco or auditd. Told from the first lines if absent.
+    /// Format of the records; each is told by what it shows if absent.
     #[arg(long, short, value_parser = known_format)]
     format: Option<String>,
     /// Mapping file for other JSON or CSV.
@@ -35,6 +35,9 @@ pub(crate) struct Scan {
     /// Cluster that the events are from.
     #[arg(long, default_value = "")]
     cluster: String,
+    /// Time zone of times that name none: UTC, +02:00, Europe/Berlin.
+    #[arg(long, default_value = "UTC", value_parser = known_zone)]
+    zone: String,
     /// Keep history and findings in this lake. Scanning the same file again adds nothing.
     #[arg(long)]
     lake: Option<String>,
@@ -72,7 +75,8 @@ impl Scan {
             (None, Some(folder)) => folder.path().display().to_string(),
             (None, None) => String::new(),
         };
-        let config = self.configure(&lake)?;
+        let mut misfits = 0;
+        let config = self.configure(&lake, &mut misfits)?;
         let plan = Plan::new(&config)?;
         for problem in &plan.problems {
             tracing::warn!("{problem}");
@@ -128,15 +132,15 @@ impl Scan {
             return Ok(ExitCode::FAILURE);
         }
         // Each was logged when it was met.
-        if !summary.faults.is_empty() {
+        if !summary.faults.is_empty() || misfits > 0 {
             return Ok(ExitCode::FAILURE);
         }
         let reached = self.fail_on.is_some_and(|level| seen.worst().is_some_and(|worst| worst >= level.severity()));
         Ok(if reached { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
     }
 
-    fn configure(&self, lake: &str) -> Result<Config> {
-        let by_format = self.by_format()?;
+    fn configure(&self, lake: &str, misfits: &mut usize) -> Result<Config> {
+        let by_format = self.by_format(misfits)?;
         let change = |config: &mut Config| {
             // Never the job of a configuration that is deployed somewhere: a scan would take its lake over.
             config.job = JOB.to_owned();
@@ -157,43 +161,46 @@ impl Scan {
     fn source(&self, format: String, paths: Vec<PathBuf>) -> SourceConfig {
         SourceConfig {
             cluster: self.cluster.clone(),
+            zone: self.zone.clone(),
             mapping: self.mapping.clone(),
             paths,
-            ..SourceConfig::new(format!("scan-{format}"), SourceKind::Files, format)
+            ..SourceConfig::new(
+                if format == "auto" { "scan".to_owned() } else { format!("scan-{format}") },
+                SourceKind::Files,
+                format,
+            )
         }
     }
 
-    /// Files by format: as told, or by a look at each file's first lines.
-    fn by_format(&self) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    /// Files by format, as told or `auto`. What is of no known format is left out; `misfits` counts the files that were
+    /// named themselves, since folders may hold other things.
+    fn by_format(&self, misfits: &mut usize) -> Result<BTreeMap<String, Vec<PathBuf>>> {
         let mut by_format: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         let told = self.mapping.as_ref().map(|_| "mapped".to_owned()).or_else(|| self.format.clone());
         if let Some(format) = told {
             by_format.insert(format, self.paths.clone());
             return Ok(by_format);
         }
-        if self.paths.iter().any(|path| path.as_os_str() == "-") {
-            return Err(Error::Usage("standard input can be read once only: say its --format".into()));
-        }
+        let mut told = Vec::new();
         let mut left_out = false;
         for path in palisade::ingest::sniff::files(&self.paths) {
-            match palisade::ingest::sniff::format_of_file(&path) {
-                Some(format) => by_format.entry(format.into()).or_default().push(path),
-                None if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) => {}
-                None if self.paths.contains(&path) => {
-                    return Err(Error::Usage(format!(
-                        "{}: its format cannot be told from its first record: say its --format or --mapping",
-                        path.display()
-                    )));
-                }
-                // A folder may hold other things.
-                None => {
-                    tracing::warn!("{}: left out: its format cannot be told", path.display());
-                    left_out = true;
-                }
+            // Standard input can be read once only.
+            if path.as_os_str() == "-" || palisade::ingest::sniff::format_of_file(&path).is_some() {
+                told.push(path);
+            } else if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > 0) {
+                tracing::warn!(
+                    "{}: left out: its format cannot be told from its first records; say its --format or --mapping",
+                    path.display()
+                );
+                left_out = true;
+                *misfits += usize::from(self.paths.contains(&path));
             }
         }
-        if by_format.is_empty() && left_out {
+        if told.is_empty() && left_out {
             return Err(Error::Usage("no file with a known format: say the --format or --mapping".into()));
+        }
+        if !told.is_empty() {
+            by_format.insert("auto".into(), told);
         }
         Ok(by_format)
     }
@@ -202,8 +209,15 @@ impl Scan {
 fn known_format(name: &str) -> Result<String, String> {
     match palisade::ingest::Format::named(name) {
         Some(format) => Ok(format.name().to_owned()),
-        None => Err("there are k8s_audit, falco and auditd; others go by --mapping".into()),
+        None => {
+            let known: Vec<&str> = palisade::ingest::Format::NAMED.iter().map(|(name, _)| *name).collect();
+            Err(format!("there are {}; others go by --mapping", known.join(", ")))
+        }
     }
+}
+
+fn known_zone(text: &str) -> Result<String, String> {
+    text.parse::<palisade::ingest::Zone>().map(|zone| zone.to_string()).map_err(|e| e.to_string())
 }
 
 fn bar(json: bool, metrics: Arc<Metrics>) -> Option<ProgressBar> {

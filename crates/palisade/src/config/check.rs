@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::origin::Origin;
+use super::security::{self, BUILD};
 use super::{Config, ConfigError, SinkConfig, SinkKind, SourceConfig, SourceKind};
 
 /// The largest span that makes sense, in seconds: a year.
@@ -47,12 +48,19 @@ impl Config {
                 return Err(origin.error(format!("source[{index}].name"), why));
             }
             check_source(source, |key, why| origin.error(format!("source[{index}].{key}"), why))?;
+            // Within a pane nobody can tell.
+            let least = self.pipeline.pane_secs;
+            if let Some(secs) = source.silence_secs.filter(|secs| *secs != 0.0 && !(least..=YEAR_SECS).contains(secs)) {
+                let why = format!("{secs} is out of range: 0, or at least {least} (`pane_secs`), at most {YEAR_SECS}");
+                return Err(origin.error(format!("source[{index}].silence_secs"), why));
+            }
         }
         for (index, sink) in self.sinks.iter().enumerate() {
             check_sink(sink, |key, why| origin.error(format!("sink[{index}].{key}"), why))?;
         }
         must_exist(&self.rules.paths).map_err(|why| origin.error("rules.paths", why))?;
         must_exist(&self.correlate.paths).map_err(|why| origin.error("correlate.paths", why))?;
+        must_exist(self.redaction.rules.as_slice()).map_err(|why| origin.error("redaction.rules", why))?;
         self.check_numbers(origin)
     }
 
@@ -88,8 +96,12 @@ fn check_source(source: &SourceConfig, error: impl Fn(&str, String) -> ConfigErr
     }
     let format = source.format.as_str();
     if format != "mapped" && palisade_ingest::Format::named(format).is_none() {
-        let why = format!("`{format}` is no format; there are k8s_audit, falco, auditd and mapped");
+        let known: Vec<&str> = palisade_ingest::Format::NAMED.iter().map(|(name, _)| *name).collect();
+        let why = format!("`{format}` is no format; there are {} and mapped", known.join(", "));
         return fail("format", &why);
+    }
+    if let Err(why) = source.zone.parse::<palisade_ingest::Zone>() {
+        return fail("zone", &why.to_string());
     }
     if (format == "mapped") != source.mapping.is_some() {
         return fail("mapping", "goes with format `mapped`, and only with it");
@@ -117,6 +129,12 @@ fn check_source(source: &SourceConfig, error: impl Fn(&str, String) -> ConfigErr
         }
         SourceKind::Files if source.paths.is_empty() => return fail("paths", "names no file"),
         _ => {}
+    }
+    if source.kind == SourceKind::Kafka {
+        security::check(&source.properties, source.oauth_token_file.as_deref(), BUILD)
+            .map_err(|(key, why)| error(&key, why))?;
+    } else if source.oauth_token_file.is_some() {
+        return fail("oauth_token_file", "goes with kind `kafka`, and only with it");
     }
     check_cluster(source).map_err(|why| error("cluster_from_topic", why))
 }
@@ -152,6 +170,13 @@ fn check_sink(sink: &SinkConfig, error: impl Fn(&str, String) -> ConfigError) ->
         SinkKind::File if sink.path.is_none() => "path",
         SinkKind::Kafka if sink.topic.is_none() => "topic",
         SinkKind::Kafka if sink.brokers.is_none() => "brokers",
+        SinkKind::Kafka => {
+            return security::check(&sink.properties, sink.oauth_token_file.as_deref(), BUILD)
+                .map_err(|(key, why)| error(&key, why));
+        }
+        _ if sink.oauth_token_file.is_some() => {
+            return Err(error("oauth_token_file", "goes with kind `kafka`, and only with it".into()));
+        }
         _ => return Ok(()),
     };
     Err(error(missing, "is missing".into()))

@@ -1,6 +1,10 @@
-//! What the environment changes in a configuration.
+//! What the environment changes in a configuration: variables that override keys, and secrets out of variables and files.
+//!
+//! Errors name variables, keys and files, never a value.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -10,6 +14,8 @@ use super::{Config, ConfigError};
 
 /// Variables that override keys begin with this; `__` stands for the dot.
 const PREFIX: &str = "PALISADE__";
+/// Largest secret that is read from a file: certificates and keys have a few thousand bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// The configuration with overrides applied; `None` if the environment has none.
 pub(super) fn overlay(text: &str, variables: &BTreeMap<String, String>) -> Result<Option<Config>, ConfigError> {
@@ -21,7 +27,10 @@ pub(super) fn overlay(text: &str, variables: &BTreeMap<String, String>) -> Resul
         Value::Table(text.parse::<Table>().map_err(|e| fail("configuration", String::new(), e.to_string()))?);
     for (name, value) in overrides(variables) {
         let path = path_of(name);
-        set(&mut root, &path, literal(value)).map_err(|why| fail(name, path.join("."), why))?;
+        // Their values are texts, and a password may look like a number.
+        let is_text = path.len() > 1 && ["properties", "storage"].contains(&path[path.len() - 2].as_str());
+        let value = if is_text { Value::from(value.as_str()) } else { literal(value) };
+        set(&mut root, &path, value).map_err(|why| fail(name, path.join("."), why))?;
         // Each one is tried by itself, so that an error names the variable that caused it.
         Config::deserialize(root.clone()).map_err(|e| fail(name, path.join("."), e.to_string().trim().to_owned()))?;
     }
@@ -33,7 +42,7 @@ pub(super) fn overridden(variables: &BTreeMap<String, String>) -> Vec<(String, S
     overrides(variables).map(|(name, _)| (path_of(name).join("."), name.clone())).collect()
 }
 
-/// Replaces `${env:NAME}` in properties of sources and sinks, and in what the lake's store is told.
+/// Replaces `${env:NAME}` and `${file:/PATH}` in properties of sources and sinks, and in what the lake's store is told.
 pub(super) fn fill(
     config: &mut Config,
     variables: &BTreeMap<String, String>,
@@ -45,14 +54,31 @@ pub(super) fn fill(
     let of_sinks = of_sinks.map(|(index, properties)| (format!("sink[{index}].properties"), properties));
     let of_lake = std::iter::once(("lake.storage".to_owned(), &mut config.lake.storage));
     for (table, values) in of_sources.chain(of_sinks).chain(of_lake) {
-        for (key, value) in values {
-            let Some(name) = value.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}')) else { continue };
-            *value = variables.get(name).cloned().ok_or_else(|| {
-                origin.error(format!("{table}.{key}"), format!("the environment variable {name} is not set"))
-            })?;
+        for (key, value) in values.iter_mut() {
+            let named = |kind: &str| value.strip_prefix(kind).and_then(|rest| rest.strip_suffix('}'));
+            let found = if let Some(name) = named("${env:") {
+                variables.get(name).cloned().ok_or_else(|| format!("the environment variable {name} is not set"))
+            } else if let Some(path) = named("${file:") {
+                secret(path).map_err(|why| format!("{path}: {why}"))
+            } else {
+                continue;
+            };
+            *value = found.map_err(|why| origin.error(format!("{table}.{key}"), why))?;
         }
     }
     Ok(())
+}
+
+/// What a file holds, without the line ends that editors and `echo` leave behind it.
+fn secret(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    if text.len() as u64 > SECRET_BYTES_MAX {
+        return Err(format!("is longer than {SECRET_BYTES_MAX} bytes"));
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
 }
 
 fn overrides(variables: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {

@@ -30,6 +30,9 @@ fn errors_name_the_key_and_the_line() {
             "source[0].properties.group.id",
             Some(8),
         ),
+        (&format!("{source}format = \"falco\"\nsilence_secs = 3.0"), "source[0].silence_secs", Some(7)),
+        (&format!("{source}format = \"falco\"\nsilence_secs = -1.0"), "source[0].silence_secs", Some(7)),
+        (&format!("{source}format = \"falco\"\nsilence_secs = nan"), "source[0].silence_secs", Some(7)),
         ("[lake]\nurl = \" \"", "lake.url", Some(2)),
         ("\n[lake]\nurl = \"gopher://x/y\"", "lake.url", Some(3)),
         ("[http]\n\nlisten = \"abc\"", "http.listen", Some(3)),
@@ -45,6 +48,7 @@ fn errors_name_the_key_and_the_line() {
         ("[lake]\nurl = \"a\"\n[lake.storage]\naws_secret = \"${env:NONE}\"", "lake.storage.aws_secret", Some(4)),
         ("[rules]\npaths = [\"/not/there.yml\"]", "rules.paths", Some(2)),
         ("[correlate]\n\npaths = [\"/not/there.toml\"]", "correlate.paths", Some(3)),
+        ("[redaction]\nenabled = true\nrules = \"/not/there.toml\"", "redaction.rules", Some(3)),
         (&format!("{source}format = \"mapped\"\nmapping = \"/not/there.toml\""), "source[0].mapping", Some(7)),
         (&format!("{source}format = \"falco\"\ncluster_from_topic = \"t\""), "source[0].cluster_from_topic", Some(7)),
         (
@@ -90,6 +94,26 @@ fn fingerprint_is_of_what_decides_findings() {
     let distinct: std::collections::BTreeSet<_> = prints.iter().collect();
     assert_eq!(distinct.len(), prints.len(), "how a source tells its cluster decides what findings are about");
     assert_eq!(source("group = \"g\""), prints[0]);
+    assert_ne!(source("silence_secs = 60.0"), prints[0], "when a source is silent decides what is stored");
+    assert_eq!(source("silence_secs = 0"), prints[0], "no silence of alerts is told unless it is said");
+}
+
+#[test]
+fn topics_that_should_never_rest_are_silent_after_a_quarter_of_an_hour() {
+    for (kind, format, said, expected) in [
+        (SourceKind::Kafka, "k8s_audit", None, Some(900.0)),
+        (SourceKind::Kafka, "auto", None, Some(900.0)),
+        (SourceKind::Kafka, "k8s_audit", Some(60.0), Some(60.0)),
+        (SourceKind::Kafka, "k8s_audit", Some(0.0), None),
+        (SourceKind::Kafka, "falco", None, None),
+        (SourceKind::Kafka, "falco", Some(3600.0), Some(3600.0)),
+        (SourceKind::Files, "k8s_audit", None, None),
+        (SourceKind::Files, "k8s_audit", Some(60.0), Some(60.0)),
+        (SourceKind::Channel, "k8s_audit", None, None),
+    ] {
+        let source = SourceConfig { silence_secs: said, ..SourceConfig::new("s", kind, format) };
+        assert_eq!(source.silence(), expected, "{kind:?} {format} {said:?}");
+    }
 }
 
 #[test]
@@ -150,6 +174,80 @@ fn stores_take_secrets_from_the_environment() {
 }
 
 #[test]
+fn secrets_come_from_files_too_and_show_nowhere() {
+    const SECRET: &str = "hunter2";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, format!("{SECRET}\r\n")).unwrap();
+    let text = |password: &str| {
+        let properties = format!(
+            "\"security.protocol\" = \"sasl_plaintext\"\n\"sasl.mechanism\" = \"PLAIN\"\n\
+             \"sasl.username\" = \"u\"\n\"sasl.password\" = \"{password}\"\n"
+        );
+        format!(
+            "[lake.storage]\nsecret = \"{password}\"\n[[source]]\nname = \"a\"\nkind = \"kafka\"\nformat = \"falco\"\n\
+             brokers = \"b:1\"\ntopics = [\"t\"]\n[source.properties]\n{properties}[[sink]]\nkind = \"kafka\"\n\
+             brokers = \"b:1\"\ntopic = \"t\"\n[sink.properties]\n{properties}"
+        )
+    };
+    let config = parse(&text(&format!("${{file:{}}}", file.display())), &[]).unwrap();
+    let values = [
+        &config.lake.storage["secret"],
+        &config.sources[0].properties["sasl.password"],
+        &config.sinks[0].properties["sasl.password"],
+    ];
+    assert_eq!(values, [SECRET; 3]);
+    let shown = format!("{config:?}");
+    assert!(shown.contains("sasl.password") && !shown.contains(SECRET), "{shown}");
+    let other = parse(&text("another"), &[]).unwrap();
+    assert_eq!(config.fingerprint(""), other.fingerprint(""), "a password may be changed");
+
+    for broken in [
+        // A key that does not exist, one that is missing, one that does not fit, one that is of another type.
+        text(SECRET).replace("\"sasl.mechanism\" = \"PLAIN\"", "\"sasl.mechanism\" = \"LOGIN\""),
+        text(SECRET).replace("\"sasl.username\" = \"u\"\n", ""),
+        text(SECRET).replace("sasl_plaintext", "plaintext"),
+        text(SECRET).replace(&format!("\"{SECRET}\""), "[]"),
+        text("${file:/not/there}"),
+        text("x").replace("[source.properties]", "properties = \"hunter2\"\n[other]"),
+    ] {
+        let error = parse(&broken, &[]).unwrap_err();
+        assert!(!error.to_string().contains(SECRET), "{error}");
+    }
+    let error = parse(&text(SECRET), &[("PALISADE__SOURCE__0__PROPERTIES", SECRET)]).unwrap_err();
+    assert!(!error.to_string().contains(SECRET), "{error}");
+}
+
+#[test]
+fn values_of_properties_are_texts_whatever_they_look_like() {
+    let text = "[[source]]\nname = \"a\"\nkind = \"kafka\"\nformat = \"falco\"\nbrokers = \"b:1\"\ntopics = [\"t\"]\n\
+                [source.properties]\n\"session.timeout.ms\" = 45000\n\"api.version.request\" = true\n";
+    let variables = [("PALISADE__SOURCE__0__PROPERTIES__CLIENT.ID", "007"), ("PALISADE__LAKE__STORAGE__KEY", "1e5")];
+    let config = parse(text, &variables).unwrap();
+    let properties = &config.sources[0].properties;
+    assert_eq!(properties["session.timeout.ms"], "45000");
+    assert_eq!(properties["api.version.request"], "true");
+    assert_eq!((properties["client.id"].as_str(), config.lake.storage["key"].as_str()), ("007", "1e5"));
+}
+
+#[test]
+fn tokens_go_with_kafka() {
+    for (text, key) in [
+        (
+            "[[source]]\nname = \"a\"\nkind = \"files\"\nformat = \"falco\"\npaths = [\"-\"]\noauth_token_file = \"/t\"",
+            "source[0].oauth_token_file",
+        ),
+        ("[[sink]]\nkind = \"stdout\"\noauth_token_file = \"/t\"", "sink[0].oauth_token_file"),
+        (
+            "[[sink]]\nkind = \"kafka\"\nbrokers = \"b:1\"\ntopic = \"t\"\noauth_token_file = \"/t\"",
+            "sink[0].oauth_token_file",
+        ),
+    ] {
+        assert_eq!(parse(text, &[]).unwrap_err().key, key, "{text}");
+    }
+}
+
+#[test]
 fn changes_come_last_and_are_checked() {
     let parse = |change: fn(&mut Config)| Config::parse_with("arguments", "job = \"a\"", &BTreeMap::new(), change);
     assert_eq!(parse(|config| config.job = "b".into()).unwrap().job, "b");
@@ -190,12 +288,15 @@ fn deployed_configuration_is_valid() {
     assert_eq!(config.sources.len(), 3);
     let commented = |line: &&str| line.starts_with("# [source.properties]") || line.starts_with("# \"");
     let in_use = |line: &str| if commented(&line) { line[2..].to_owned() } else { line.to_owned() };
-    let config = parse(&text.iter().map(|line| in_use(line)).collect::<Vec<_>>().join("\n"), &[]).unwrap();
-    assert!(
-        config.sources.iter().all(|source| source.properties["security.protocol"] == "ssl"),
-        "{:?}",
-        config.sources
-    );
+    let secured = parse(&text.iter().map(|line| in_use(line)).collect::<Vec<_>>().join("\n"), &[]);
+    if cfg!(feature = "tls") {
+        let config = secured.unwrap();
+        assert!(config.sources.iter().all(|source| source.properties["security.protocol"] == "ssl"));
+    } else {
+        let error = secured.unwrap_err();
+        assert_eq!(error.key, "source[0].properties.security.protocol");
+        assert!(error.why.contains("feature `tls`"), "{error}");
+    }
 }
 
 #[test]

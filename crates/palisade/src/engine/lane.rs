@@ -1,23 +1,24 @@
 //! One lane at work: decode, match rules, fold. Moves between threads; touches nothing but itself.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
-use palisade_events::time::Micros;
+use palisade_events::time::{Micros, format_rfc3339};
 use palisade_events::{
-    Chunk, Coverage, CoverageKind, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, Pane, Panes,
-    Reject, col,
+    Chunk, Coverage, CoverageKind, EventBatch, FieldPlan, Finding, Lane, LaneClock, LaneFold, Moment, ObjectVersion,
+    Pane, Panes, Reject, col,
     seam::{PaneCoverage, RecordMark},
 };
-use palisade_ingest::{Counts, Decoded, Decoder};
+use palisade_ingest::{Counts, Decoded, Decoder, RedactionCounts};
 use palisade_rules::Engine as RuleEngine;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::Restore;
+use super::silence::{Heard, Span};
 use crate::error::{Error, Result};
 use crate::owners::Owners;
 
@@ -31,6 +32,8 @@ pub struct Stages {
     pub owners: Owners,
     /// The division of event time.
     pub panes: Panes,
+    /// By source: for how long it may give no event before that is told; sources that may do so for ever are not there.
+    pub silences: BTreeMap<String, Micros>,
 }
 
 impl fmt::Debug for Stages {
@@ -60,6 +63,8 @@ pub struct LaneWork {
     recent_losses: VecDeque<RecentLoss>,
     totals: Counts,
     behind_frontier: u64,
+    /// What was heard of in open panes; `None` if the source may be silent for ever.
+    heard: Option<Heard>,
 }
 
 /// Losses that findings of single events are held against.
@@ -97,8 +102,12 @@ pub struct LaneOutput {
     pub rejects: Vec<Reject>,
     /// What was learnt about completeness.
     pub coverage: Vec<Coverage>,
+    /// Versions of Kubernetes objects that events showed.
+    pub objects: Vec<ObjectVersion>,
     /// Counts of this chunk alone.
     pub counts: Counts,
+    /// Secrets replaced in this chunk, by kind.
+    pub redactions: RedactionCounts,
     /// Loss windows told by this chunk.
     pub losses: Vec<LossWindow>,
     /// The lane's end made this: its rows lie at records that were read before, at the latest before this offset.
@@ -108,7 +117,11 @@ pub struct LaneOutput {
 impl LaneOutput {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.events.rows() == 0 && self.rejects.is_empty() && self.coverage.is_empty() && self.findings.is_empty()
+        self.events.rows() == 0
+            && self.rejects.is_empty()
+            && self.coverage.is_empty()
+            && self.objects.is_empty()
+            && self.findings.is_empty()
     }
 }
 
@@ -145,6 +158,7 @@ impl LaneWork {
     /// A lane that has read nothing.
     pub fn new(lane: Arc<Lane>, stages: Arc<Stages>, decoder: Box<dyn Decoder>, clock: LaneClock) -> Self {
         let decoded = Decoded::new(Arc::clone(&stages.plan));
+        let heard = stages.silences.contains_key(&lane.source).then(Heard::default);
         Self {
             lane,
             stages,
@@ -160,6 +174,7 @@ impl LaneWork {
             recent_losses: VecDeque::new(),
             totals: Counts::default(),
             behind_frontier: 0,
+            heard,
         }
     }
 
@@ -193,7 +208,7 @@ impl LaneWork {
         if let Some(mark) = RecordMark::of(&chunk) {
             self.mark = Some(mark);
         }
-        Ok(self.decoder.decode(&mut chunk, &mut self.clock, &mut self.decoded)?)
+        Ok(self.decoder.decode(&chunk, &mut self.clock, &mut self.decoded)?)
     }
 
     /// Closes what the decoder still holds in assembly: the input has ended for good.
@@ -209,6 +224,7 @@ impl LaneWork {
     fn output(&mut self) -> Result<LaneOutput> {
         let events = self.decoded.events.finish()?;
         let counts = std::mem::take(&mut self.decoded.counts);
+        let redactions = std::mem::take(&mut self.decoded.redactions);
         self.totals.add(&counts);
         let mut coverage = std::mem::take(&mut self.decoded.coverage);
         self.close_gaps(&events, &mut coverage);
@@ -225,10 +241,11 @@ impl LaneWork {
         });
         let losses = losses.collect();
         let rejects = std::mem::take(&mut self.decoded.rejects);
+        let objects = std::mem::take(&mut self.decoded.objects);
         let findings = self.observe(&events)?;
         self.recent_losses.drain(..self.recent_losses.len().saturating_sub(RECENT_LOSSES_MAX));
         let key = super::lane_key(&self.lane);
-        Ok(LaneOutput { key, findings, rejects, coverage, counts, losses, events, ends_at: None })
+        Ok(LaneOutput { key, findings, rejects, coverage, objects, counts, redactions, losses, events, ends_at: None })
     }
 
     /// Where the lane's watermark stood before a record: what its rows say of those before them, however they were
@@ -267,7 +284,8 @@ impl LaneWork {
     /// When a stage cannot go on.
     pub fn process_batch(&mut self, events: EventBatch) -> Result<LaneOutput> {
         let rows = events.rows() as u64;
-        let (events, late, doubtful) = self.judge_times(events)?;
+        let (events, late, coverage) = self.judge_times(events)?;
+        let doubtful = coverage.len() as u64;
         let counts = Counts { records: rows, used: rows, events: rows, late, doubtful, ..Counts::default() };
         self.totals.add(&counts);
         if rows > 0 {
@@ -278,23 +296,28 @@ impl LaneWork {
             key: super::lane_key(&self.lane),
             findings,
             rejects: Vec::new(),
-            coverage: Vec::new(),
+            coverage,
+            objects: Vec::new(),
             counts,
+            redactions: RedactionCounts::default(),
             losses: Vec::new(),
             events,
             ends_at: None,
         })
     }
 
-    fn judge_times(&mut self, events: EventBatch) -> Result<(EventBatch, u64, u64)> {
+    /// Judges rows by the lane's clock: the rows, how many are late, and a fact for each that is too far in the future.
+    fn judge_times(&mut self, events: EventBatch) -> Result<(EventBatch, u64, Vec<Coverage>)> {
         let times = events.time(col::TIME).values().to_vec();
-        let moments: Vec<_> = times
-            .iter()
-            .map(|time| {
-                self.clock.next_record();
-                self.clock.observe(*time, None)
-            })
-            .collect();
+        let (mut moments, mut coverage) = (Vec::with_capacity(times.len()), Vec::new());
+        for (row, time) in times.iter().enumerate() {
+            self.clock.next_record();
+            let moment = self.clock.observe(*time, None);
+            if moment.doubtful {
+                coverage.push(self.future(&events, row, *time));
+            }
+            moments.push(moment);
+        }
         let flags = |get: fn(&Moment) -> bool| BooleanArray::from(moments.iter().map(get).collect::<Vec<_>>());
         let before: TimestampMicrosecondArray = moments.iter().map(|m| m.max_before).collect();
         let mut columns = events.columns().columns().to_vec();
@@ -302,9 +325,25 @@ impl LaneWork {
         columns[col::TIME_DOUBTFUL.index()] = Arc::new(flags(|m| m.doubtful));
         columns[col::LANE_MAX_BEFORE.index()] = Arc::new(before.with_timezone("UTC"));
         let batch = RecordBatch::try_new(events.columns().schema(), columns).map_err(palisade_events::Error::from)?;
-        let count = |get: fn(&Moment) -> bool| moments.iter().filter(|m| get(m)).count() as u64;
-        let (late, doubtful) = (count(|m| m.late), count(|m| m.doubtful));
-        Ok((EventBatch::try_new(batch, events.fields().to_vec())?, late, doubtful))
+        let late = moments.iter().filter(|moment| moment.late).count() as u64;
+        Ok((EventBatch::try_new(batch, events.fields().to_vec())?, late, coverage))
+    }
+
+    /// The fact that a row's time is not believed, as decoders tell it: dated by what carried it, else by the lane.
+    fn future(&self, events: &EventBatch, row: usize, time: Micros) -> Coverage {
+        let carrier = events.time(col::BROKER_TIME);
+        let carrier = carrier.is_valid(row).then(|| carrier.value(row));
+        let moment = carrier.or(self.clock.max()).unwrap_or(time);
+        Coverage {
+            lane: Arc::clone(&self.lane),
+            offset: events.long(col::OFFSET).value(row),
+            cluster: events.word(col::CLUSTER_NAME).get(row).unwrap_or_default().to_owned(),
+            kind: CoverageKind::Future,
+            window_start: moment,
+            window_end: moment,
+            count: 1,
+            detail: format!("event time {} lies too far in the future", format_rfc3339(time)),
+        }
     }
 
     fn observe(&mut self, events: &EventBatch) -> Result<PlacedFindings> {
@@ -328,6 +367,9 @@ impl LaneWork {
 
     fn fold(&mut self, events: &EventBatch) -> Result<()> {
         let panes = self.rows_by_pane(events);
+        if let Some(heard) = &mut self.heard {
+            heard.note(events, &panes);
+        }
         for (_, fold) in &mut self.folds {
             fold.fold(events, &panes)?;
         }
@@ -432,8 +474,26 @@ impl LaneWork {
         self.next_offset = self.next_offset.or(Some(offset));
     }
 
+    /// Takes the clusters that were heard of in panes that end by then.
+    pub(super) fn take_heard(&mut self, frontier: Micros) -> Vec<(Pane, BTreeMap<String, Span>)> {
+        self.heard.as_mut().map(|heard| heard.take_until(frontier)).unwrap_or_default()
+    }
+
+    /// What was heard of in open panes: part of the lane's state, stored after its snapshot.
+    pub(super) fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
+    }
+
+    /// Puts back what [`heard`](Self::heard) gave, if the lane is still listened to.
+    pub(super) fn restore_heard(&mut self, heard: Option<Heard>) {
+        if self.heard.is_some() {
+            self.heard = Some(heard.unwrap_or_default());
+        }
+    }
+
     /// Forgets panes that closed while the lane was away.
     pub(super) fn drop_panes_until(&mut self, frontier: Micros) -> Result<()> {
+        self.take_heard(frontier);
         let closed: Vec<Pane> = self.open.iter().filter(|pane| pane.end <= frontier).copied().collect();
         for pane in closed {
             for (_, fold) in &mut self.folds {

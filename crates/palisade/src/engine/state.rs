@@ -7,6 +7,7 @@ use palisade_events::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::lane::{LaneSnapshot, LossWindow};
+use super::silence::Heard;
 use super::{Attendance, Engine, LaneKey, Restore, Seat};
 use crate::error::{Error, Result};
 
@@ -22,7 +23,9 @@ pub struct EngineState {
 }
 
 /// First byte of a lane's stored state: the version of the layout of what follows. Looked at before anything is read.
-const SEAT_VERSION: u8 = 4;
+const SEAT_VERSION: u8 = 5;
+/// The version before, which ended where what the lane has heard of now follows. It is still read.
+const SEAT_VERSION_BEFORE: u8 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct SeatSnapshot {
@@ -43,7 +46,7 @@ impl Engine {
             let snapshot =
                 SeatSnapshot { attendance: seat.attendance, losses: seat.losses.clone(), lane: work.snapshot()? };
             if let Some(next) = seat.next_offset {
-                let bytes = postcard::to_extend(&snapshot, vec![SEAT_VERSION]);
+                let bytes = postcard::to_extend(&(snapshot, work.heard()), vec![SEAT_VERSION]);
                 state.lanes.insert(key.clone(), (next, bytes.map_err(|e| Error::State(e.to_string()))?));
             }
         }
@@ -52,6 +55,7 @@ impl Engine {
                 state.pieces.push((format!("{}/{name}", detector.uid()), bytes));
             }
         }
+        state.pieces.extend(self.silences.snapshot()?);
         Ok(state)
     }
 
@@ -61,6 +65,12 @@ impl Engine {
     /// When a piece is damaged.
     pub fn restore(&mut self, frontier: Option<Micros>, pieces: &[(String, Vec<u8>)], how: Restore) -> Result<()> {
         self.frontier = frontier;
+        match self.silences.restore(pieces) {
+            Err(error) if how == Restore::WhatFits => {
+                tracing::warn!(%error, "the configuration has changed: sources are listened to anew");
+            }
+            outcome => outcome?,
+        }
         for detector in &mut self.detectors {
             match restore_detector(detector.as_mut(), pieces) {
                 Err(error) if how == Restore::WhatFits => {
@@ -78,16 +88,19 @@ impl Seat {
     pub(super) fn restore(&mut self, state: &[u8], detectors: &[Box<dyn Detector>], how: Restore) -> Result<()> {
         let damaged = |why: String| Error::State(format!("lane {}: {why}", self.lane));
         let (version, state) = state.split_first().ok_or_else(|| damaged("its state is empty".into()))?;
-        if *version != SEAT_VERSION {
-            return Err(damaged(format!("its state has version {version}, this program reads {SEAT_VERSION}")));
-        }
-        let snapshot: SeatSnapshot = postcard::from_bytes(state).map_err(|e| damaged(e.to_string()))?;
+        let read: Result<(SeatSnapshot, Option<Heard>), _> = match *version {
+            SEAT_VERSION => postcard::from_bytes(state),
+            SEAT_VERSION_BEFORE => postcard::from_bytes(state).map(|snapshot| (snapshot, None)),
+            _ => return Err(damaged(format!("its state has version {version}, this program reads {SEAT_VERSION}"))),
+        };
+        let (snapshot, heard) = read.map_err(|e| damaged(e.to_string()))?;
         // A silent lane stays silent until it is woken, so that panes close where they closed before.
         self.attendance = snapshot.attendance;
         self.losses = snapshot.losses;
         if let Some(work) = &mut self.work {
             work.set_folds(detectors.iter().map(|d| (d.uid().to_owned(), d.lane())).collect());
             work.restore(snapshot.lane, how)?;
+            work.restore_heard(heard);
             self.next_offset = work.next_offset();
             self.watermark = work.watermark();
         }

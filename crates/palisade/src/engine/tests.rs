@@ -421,3 +421,143 @@ fn loss_told_in_time_makes_a_pane_lossy_whatever_the_other_lanes_did() {
     assert!(!loss(Some(10)).concerns(pane), "the lane had passed the pane when it told");
     assert!(!loss(None).concerns(Pane { start: 10, end: 20 }));
 }
+
+/// A pipeline that listens for silences of 30 s.
+fn listening() -> Bench {
+    let text = "[pipeline]\nlateness_secs = 5.0\n[rules]\nstarter = false\n[correlate]\nstarter = false\n\
+                [[source]]\nname = \"s\"\nkind = \"files\"\npaths = [\"-\"]\nformat = \"k8s_audit\"\nsilence_secs = 30.0\n";
+    let plan = Plan::new(&Config::parse("test", text, &BTreeMap::new()).unwrap()).unwrap();
+    let engine = Bench::engine(&plan);
+    let mut bench = Bench { plan, engine };
+    for partition in 0..2 {
+        bench.engine.join(bench.plan.lane(&lane(partition)).unwrap());
+    }
+    bench
+}
+
+impl Bench {
+    /// Lets a lane read events of clusters that its records name.
+    fn read_of_clusters(&mut self, partition: i32, events: &[(&str, i64)]) {
+        let lane = lane(partition);
+        let mut work = self.engine.checkout(&lane_key(&lane)).unwrap();
+        let first = work.next_offset().unwrap_or(0);
+        let mut chunk = Chunk::new(lane);
+        for (number, (cluster, sec)) in events.iter().enumerate() {
+            let time = format_rfc3339((START + sec) * SECOND);
+            let event = format!(
+                r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","stage":"ResponseComplete","verb":"get","user":{{"username":"u"}},"stageTimestamp":"{time}"}}"#
+            );
+            chunk.push(event.as_bytes(), first + number as i64, None, None);
+            chunk.records.last_mut().unwrap().cluster = Some(Arc::from(*cluster));
+        }
+        let output = work.process(chunk).unwrap();
+        self.engine.merge(work, &output);
+    }
+
+    /// Stops, and goes on in another engine from the state that was stored.
+    fn restart(&mut self) {
+        let state = self.engine.snapshot().unwrap();
+        let mut engine = Bench::engine(&self.plan);
+        engine.restore(state.frontier, &state.pieces, Restore::Exact).unwrap();
+        for (key, lane) in self.engine.lanes() {
+            let work = self.plan.lane(lane).unwrap();
+            match state.lanes.get(key) {
+                Some((_, bytes)) => engine.rejoin(work, bytes, Restore::Exact).unwrap(),
+                None => engine.join(work),
+            }
+        }
+        self.engine = engine;
+    }
+}
+
+/// Cluster, and window in seconds after the start.
+fn silences(facts: &[PaneFact]) -> Vec<(&str, i64, i64)> {
+    let secs = |time: i64| time / SECOND - START;
+    facts.iter().map(|f| (f.fact.cluster.as_str(), secs(f.fact.window_start), secs(f.fact.window_end))).collect()
+}
+
+#[test]
+fn silence_is_told_alike_however_records_come_and_panes_close() {
+    let first = [("a", 1), ("b", 2), ("b", 20), ("a", 21), ("b", 48), ("b", 75), ("b", 100), ("a", 101), ("b", 150)];
+    let second = [("c", 3), ("c", 30), ("a", 31), ("c", 61), ("c", 149), ("c", 151)];
+    let mut whole = listening();
+    whole.read_of_clusters(0, &first);
+    whole.read_of_clusters(1, &second);
+    whole.engine.close_ready().unwrap();
+    let expected = whole.engine.take_facts();
+    // Both lanes of the source speak of `a`. What has not ended by 140, where panes are closed to, is told without its end.
+    let (of_c, of_a) = ([("c", 30, 60), ("c", 30, 61)], [("a", 31, 61)]);
+    let later = [("c", 61, 91), ("a", 31, 101), ("b", 100, 130), ("a", 101, 131)];
+    assert_eq!(silences(&expected), [&of_c[..], &of_a, &later].concat());
+    for (size, restarts) in [(1, false), (1, true), (2, true), (4, false)] {
+        let mut bench = listening();
+        let mut found = Vec::new();
+        for step in 0..first.len().div_ceil(size) {
+            let part = |events: &[(&'static str, i64)]| {
+                events.iter().skip(step * size).take(size).copied().collect::<Vec<_>>()
+            };
+            bench.read_of_clusters(1, &part(&second));
+            bench.read_of_clusters(0, &part(&first));
+            bench.engine.close_ready().unwrap();
+            found.extend(bench.engine.take_facts());
+            if restarts {
+                bench.restart();
+            }
+        }
+        assert_eq!(found, expected, "{size} at once, restarts {restarts}");
+    }
+}
+
+#[test]
+fn silence_blinds_no_detector() {
+    let mut bench = listening();
+    bench.read_of_clusters(0, &[("a", 1), ("b", 2), ("b", 60), ("b", 61)]);
+    bench.engine.end(&key(1));
+    let found = bench.engine.close_ready().unwrap();
+    assert_eq!(silences(&bench.engine.take_facts()), [("a", 1, 31), ("b", 2, 32)]);
+    assert!(found.iter().all(|(_, finding)| finding.coverage == "complete"), "{:?}", seen(&found));
+}
+
+#[test]
+fn decision_that_a_source_is_silent_is_repeated_like_any_other() {
+    let (mut live, mut again) = (listening(), listening());
+    for bench in [&mut live, &mut again] {
+        bench.engine.leave(&key(1));
+        bench.read(0, &[1, 2]);
+        bench.engine.idle(&key(0));
+        bench.engine.close_all().unwrap();
+        assert_eq!(bench.engine.take_facts(), [], "event time stands still");
+        bench.engine.take_decisions("job", 1, "f");
+    }
+    live.restart();
+    assert!(live.engine.may_fall_silent("s"));
+    live.engine.fall_silent("s");
+    assert!(live.engine.must_cut() && !live.engine.may_fall_silent("s"));
+    let facts = live.engine.take_facts();
+    assert_eq!((silences(&facts), facts[0].told_at), (vec![("", 2, 32)], None));
+    let decisions = live.engine.take_decisions("job", 2, "f");
+    assert_eq!((decisions[0].kind, decisions[0].detail.as_str()), (DecisionKind::Silent, "s"));
+    again.engine.replay(&decisions[0]).unwrap();
+    assert_eq!(again.engine.take_facts(), facts);
+    live.restart();
+    for bench in [&mut live, &mut again] {
+        bench.engine.wake(&key(0));
+        bench.read(0, &[90, 96, 116]);
+        bench.close();
+        assert_eq!(silences(&bench.engine.take_facts()), [("", 2, 90)]);
+    }
+}
+
+#[test]
+fn state_of_the_layout_before_is_read_with_nobody_heard_of() {
+    let mut bench = listening();
+    bench.read(0, &[1, 2]);
+    let mut state = bench.engine.snapshot().unwrap().lanes[&key(0)].1.clone();
+    state[0] = 4;
+    let mut other = listening();
+    other.engine.leave(&key(1));
+    other.engine.rejoin(other.plan.lane(&lane(0)).unwrap(), &state, Restore::Exact).unwrap();
+    other.read(0, &[40, 80]);
+    assert_eq!(other.close(), [(0, 2), (40, 1)], "the folds are there");
+    assert_eq!(silences(&other.engine.take_facts()), [("", 40, 70)], "of the time before, nothing was noted");
+}

@@ -118,6 +118,41 @@ fn a_batch_that_cannot_be_used_is_refused_whole_and_holds_nothing_up() {
 }
 
 #[test]
+fn rows_from_the_future_are_facts_as_records_are() {
+    let mut pipeline = pipeline();
+    pipeline.push_batch("audit", &sessions(at(&[0, 1, 1_000_000, 2]))).unwrap();
+    let facts = pipeline.coverage();
+    assert_eq!(facts.len(), 1, "{facts:?}");
+    let (fact, moment) = (&facts[0], (START + 1) * 1_000_000);
+    assert_eq!((fact.kind, fact.offset, fact.count), (palisade_events::CoverageKind::Future, 2, 1));
+    assert_eq!((fact.window_start, fact.window_end), (moment, moment), "dated by the rows before it");
+    assert_eq!(fact.cluster, "c");
+    assert!(fact.detail.starts_with("event time 2026-01-12T13:46:40"), "{}", fact.detail);
+    assert_eq!(pipeline.accounts().doubtful, 1);
+}
+
+#[test]
+fn sources_that_fall_silent_are_facts_of_an_embedded_pipeline_too() {
+    let mut config = Config::default();
+    for name in ["audit", "other"] {
+        let source = SourceConfig::new(name, SourceKind::Channel, "k8s_audit");
+        config.sources.push(SourceConfig { silence_secs: Some(60.0), cluster: name.into(), ..source });
+    }
+    let mut pipeline = Pipeline::new(&config).unwrap();
+    pipeline.push_batch("audit", &sessions(at(&[0, 1]))).unwrap();
+    for start in [0, 50, 100, 150] {
+        pipeline.push_batch("other", &sessions(at(&[start, start + 40]))).unwrap();
+    }
+    assert_eq!(pipeline.coverage(), [], "the silent source holds panes open: nobody here has a clock");
+    pipeline.push_batch("audit", &sessions(at(&[170, 190]))).unwrap();
+    pipeline.finish().unwrap();
+    let facts = pipeline.coverage();
+    let told: Vec<_> = facts.iter().map(|f| (f.cluster.as_str(), f.window_start, f.window_end)).collect();
+    let secs = |secs: i64| (START + secs) * 1_000_000;
+    assert_eq!(told, [("audit", secs(1), secs(61)), ("audit", secs(1), secs(170))]);
+}
+
+#[test]
 fn nothing_goes_into_a_finished_pipeline() {
     let mut pipeline = pipeline();
     pipeline.push("audit", ["{}"]).unwrap();

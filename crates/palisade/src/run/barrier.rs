@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use palisade_events::facts::DecisionKind;
 use palisade_events::{Finding, Pane};
 
-use super::landing::FINDING_BYTES;
+use super::landing::{FACT_BYTES, FINDING_BYTES};
 use super::{Input, Post, Run};
 use crate::clock;
-use crate::engine::{LaneKey, Replay, lane_key};
+use crate::engine::{LaneKey, PaneFact, Replay, lane_key};
 use crate::error::Result;
 
 /// How long panes stay open for lanes that are expected after a start or a rebalance.
@@ -74,6 +74,7 @@ impl Run<'_> {
         }
         let found = self.engine.close_ready()?;
         self.take_pane_findings(found);
+        self.take_pane_facts(self.cut_number);
         self.metrics.held.set(i64::try_from(self.engine.held()).unwrap_or(i64::MAX));
         if let Some(frontier) = self.engine.frontier() {
             self.metrics.frontier_secs.set(frontier as f64 / 1e6);
@@ -103,6 +104,25 @@ impl Run<'_> {
         }
     }
 
+    /// Queues what closed panes and the decisions of a cut told of silences, without what the table has from before a crash.
+    fn take_pane_facts(&mut self, decided_in: i64) {
+        for PaneFact { mut fact, told_at } in self.engine.take_facts() {
+            let is_partly_here =
+                |index: usize| self.missing[index] > 0 && self.inputs[index].name() == fact.lane.source;
+            if (0..self.inputs.len()).any(is_partly_here) {
+                fact.detail.push_str("; others hold some lanes of the source");
+            }
+            tracing::debug!(source = %fact.lane.source, cluster = %fact.cluster, "{}", fact.detail);
+            if !self.landed.has_told(told_at, decided_in) {
+                self.pending.bytes += FACT_BYTES;
+                self.pending.coverage.push(fact);
+                if told_at.is_none() {
+                    self.pending.silent = Some(decided_in);
+                }
+            }
+        }
+    }
+
     /// What time decides: a repeated decision, a lane that woke or fell silent, panes that nothing else will close.
     fn decide(&mut self) -> Result<()> {
         if let Some(replay) = self.replay.take() {
@@ -118,6 +138,7 @@ impl Run<'_> {
                 self.gave_up_waiting |= decision.kind == DecisionKind::Without;
                 let found = self.engine.replay(&decision)?;
                 self.take_pane_findings(found);
+                self.take_pane_facts(decision.cut);
             }
             self.repeated = true;
             return Ok(());
@@ -156,6 +177,10 @@ impl Run<'_> {
             let found = self.engine.close_all()?;
             self.take_pane_findings(found);
         }
+        if self.engine.is_quiet() && nothing_waits && !self.engine.has_open_panes() {
+            self.decide_silences();
+        }
+        self.take_pane_facts(self.cut_number);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! One cut: everything that becomes durable together, and how each table learns how far it goes.
 //!
-//! Order: decisions, file ledger, events, rejects, coverage, findings, state manifest. Each commit carries, as
+//! Order: decisions, file ledger, events, rejects, coverage, objects, findings, state manifest. Each commit carries, as
 //! application transactions, the next offset of every lane, the number of the cut (which says what file lanes had read),
 //! the pane frontier and the owner's epoch. A crash between any two steps leaves a manifest that is older than some
 //! tables; the replay that follows drops what those tables already have ([`Landed::offset`]).
@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use palisade_events::time::Micros;
-use palisade_events::{Coverage, Decision, Finding, Lane, Reject};
+use palisade_events::{Coverage, Decision, Finding, Lane, ObjectVersion, Reject};
 use palisade_lake::{KnownFile, Lake, Table};
 
 use crate::engine::LaneKey;
 
 /// The tables that a cut writes rows of lanes to.
-pub(super) const LANE_TABLES: [Table; 4] = [Table::Events, Table::Rejects, Table::Coverage, Table::Findings];
+pub(super) const LANE_TABLES: [Table; 5] =
+    [Table::Events, Table::Rejects, Table::Coverage, Table::Objects, Table::Findings];
 
 /// What is handed to the writer at a cut, after the events themselves.
 pub(super) struct Cut {
@@ -24,6 +25,7 @@ pub(super) struct Cut {
     pub(super) files: Vec<KnownFile>,
     pub(super) rejects: Vec<Reject>,
     pub(super) coverage: Vec<Coverage>,
+    pub(super) objects: Vec<ObjectVersion>,
     /// Findings that the table does not have yet.
     pub(super) findings: Vec<Finding>,
     pub(super) frontier: Option<Micros>,
@@ -31,6 +33,8 @@ pub(super) struct Cut {
     pub(super) ends: BTreeMap<LaneKey, i64>,
     /// Facts that no record tells, by [`fact_key`]: each is told once.
     pub(super) facts: BTreeSet<LaneKey>,
+    /// The cut of the decisions that told of silences among `coverage`, if any did.
+    pub(super) silent: Option<i64>,
     /// Next offset by lane, file lanes left out.
     pub(super) offsets: BTreeMap<LaneKey, i64>,
     pub(super) lanes: BTreeMap<LaneKey, LaneCut>,
@@ -79,8 +83,9 @@ impl Cut {
         txns.extend(self.ends.iter().map(|(key, end)| (end_id(job, key), *end)));
         if table == Table::Coverage {
             txns.extend(self.facts.iter().map(|key| (offset_id(job, key), 0)));
+            txns.extend(self.silent.map(|cut| (silent_id(job), cut)));
         }
-        if let (Table::Findings, Some(frontier)) = (table, self.frontier) {
+        if let (Table::Findings | Table::Coverage, Some(frontier)) = (table, self.frontier) {
             txns.push((frontier_id(job), frontier));
         }
         txns
@@ -113,6 +118,11 @@ fn frontier_id(job: &str) -> String {
     format!("{job}/frontier")
 }
 
+/// Application id of the cut whose decisions told the newest silences that a table has.
+fn silent_id(job: &str) -> String {
+    format!("{job}/silent")
+}
+
 /// Application id of the owner's epoch.
 pub(super) fn owner_id(job: &str) -> String {
     format!("{job}/owner")
@@ -126,6 +136,10 @@ pub(super) struct Landed {
     pub(super) cuts: BTreeMap<Table, i64>,
     /// Pane findings of panes that end by then have landed.
     pub(super) frontier: Option<Micros>,
+    /// What panes that end by then told of silences has landed.
+    told_until: Option<Micros>,
+    /// What decisions of cuts up to this one told of silences has landed.
+    told_by: Option<i64>,
     /// Where a crash left a table further along in a file than the manifest: every later commit to the table repeats it
     /// as a transaction of the lane's own, because the ledger goes on from the manifest.
     pub(super) limbo: Limbo,
@@ -134,7 +148,12 @@ pub(super) struct Landed {
 impl Landed {
     /// Reads how far the tables are. `files` is the ledger, `manifest_cut` the newest manifest's.
     pub(super) fn read(lake: &Lake, job: &str, files: &[KnownFile], manifest_cut: i64) -> Self {
-        let mut landed = Self { frontier: lake.landed(Table::Findings, &frontier_id(job)), ..Self::default() };
+        let mut landed = Self {
+            frontier: lake.landed(Table::Findings, &frontier_id(job)),
+            told_until: lake.landed(Table::Coverage, &frontier_id(job)),
+            told_by: lake.landed(Table::Coverage, &silent_id(job)),
+            ..Self::default()
+        };
         let prefix = format!("{job}/");
         for table in [Table::Decisions, Table::Sources].into_iter().chain(LANE_TABLES) {
             if let Some(cut) = lake.landed(table, &files_id(job)) {
@@ -170,6 +189,14 @@ impl Landed {
     /// Notes a fact that no record tells. True if it is new.
     pub(super) fn is_news(&mut self, key: LaneKey) -> bool {
         self.offsets.entry(Table::Coverage).or_default().insert(key, 0).is_none()
+    }
+
+    /// Whether what a closed pane told, or else a decision of the cut `decided_in`, is in the table already.
+    pub(super) fn has_told(&self, told_at: Option<Micros>, decided_in: i64) -> bool {
+        match told_at {
+            Some(told_at) => self.told_until.is_some_and(|until| told_at <= until),
+            None => self.told_by.is_some_and(|by| decided_in <= by),
+        }
     }
 
     /// Records of a lane below this offset are in the table already.

@@ -15,18 +15,22 @@ use crate::error::Result;
 
 /// Batches that may wait for the encoder's queue.
 const UNENCODED_MAX: usize = 64;
-/// Bytes of batches, rejects and findings that make a cut due, and that may wait while another one lands.
+/// Bytes of batches, rejects, objects and findings that make a cut due, and that may wait while another one lands.
 const PENDING_BYTES: usize = 512 << 20;
 /// A finding in memory, roughly, once for the table and once for sinks.
 pub(super) const FINDING_BYTES: usize = 4096;
 /// A coverage fact in memory, roughly.
-const FACT_BYTES: usize = 512;
+pub(super) const FACT_BYTES: usize = 512;
+/// A version of an object in memory, roughly: its labels, addresses and images weigh most.
+const OBJECT_BYTES: usize = 2048;
 
 impl Run<'_> {
     /// Queues what a lane made, without what a table already has from before a crash.
     pub(super) fn take_output(&mut self, output: LaneOutput) -> Result<()> {
         self.metrics.count(&output.counts);
+        self.metrics.count_redactions(&output.redactions);
         self.metrics.rule_findings.inc_by(output.findings.len() as u64);
+        self.metrics.objects.inc_by(output.objects.len() as u64);
         self.summary.records += output.counts.records;
         self.summary.events += output.counts.events;
         self.summary.rejected += output.counts.rejected;
@@ -49,11 +53,13 @@ impl Run<'_> {
         };
         self.pending.bytes += output.rejects.iter().map(|reject| reject.raw.len() + 256).sum::<usize>();
         self.pending.bytes += output.findings.len() * FINDING_BYTES + output.coverage.len() * FACT_BYTES;
+        self.pending.bytes += output.objects.len() * OBJECT_BYTES;
         if let Some(end) = ends_at.filter(|_| !output.is_empty()) {
             self.pending.ends.insert(output.key.clone(), end);
         }
         self.pending.rejects.extend(output.rejects.into_iter().filter(|r| new(Table::Rejects, &r.lane, r.offset)));
         self.pending.coverage.extend(output.coverage.into_iter().filter(|c| new(Table::Coverage, &c.lane, c.offset)));
+        self.pending.objects.extend(output.objects.into_iter().filter(|o| new(Table::Objects, &o.lane, o.offset)));
         let findings_from = from(Table::Findings, &output.key);
         for (offset, finding) in output.findings {
             if offset >= findings_from {
@@ -151,10 +157,12 @@ impl Run<'_> {
             limbo: self.landed.limbo.clone(),
             rejects: pending.rejects,
             coverage: pending.coverage,
+            objects: pending.objects,
             findings: pending.findings,
             frontier: state.frontier,
             ends: pending.ends,
             facts: pending.facts,
+            silent: pending.silent,
             offsets: BTreeMap::new(),
             lanes: BTreeMap::new(),
             pieces,

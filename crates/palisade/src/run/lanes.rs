@@ -32,8 +32,13 @@ impl Run<'_> {
         while let Some(home) = self.pool.receive(wait)? {
             let output = home.output?;
             let watermark = home.work.watermark();
-            if let Some(post) = self.posts.get_mut(&output.key).filter(|post| post.progress.0 != watermark) {
-                post.progress = (watermark, clock::now());
+            if let Some(post) = self.posts.get_mut(&output.key) {
+                if post.progress.0 != watermark {
+                    post.progress = (watermark, clock::now());
+                }
+                if output.events.rows() > 0 {
+                    self.hearing[post.input].hear(clock::now());
+                }
             }
             self.engine.merge(home.work, &output);
             self.take_output(output)?;

@@ -62,7 +62,7 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
         .build()
         .map_err(Error::io("starting the lake's runtime"))?;
     let durability = if config.lake.fsync { Durability::Durable } else { Durability::Fast };
-    let storage = config.lake.storage.clone().into_iter().collect();
+    let storage = config.lake.storage.0.clone().into_iter().collect();
     let options = LakeOptions { durability, storage, clock_ms: || clock::wall_us() / 1000, ..options };
     let mut lake = runtime.block_on(Lake::open(&config.lake.url, options))?;
     let epoch = runtime.block_on(lake.own(&owner_id(&config.job)))?;
@@ -204,11 +204,12 @@ pub(super) fn input(
             let settings = FileSettings {
                 cluster: source.cluster.clone(),
                 header: plan.feed(&source.name).map_or(Header::Absent, |feed| feed.header()),
+                framing: plan.feed(&source.name).map_or(files.framing, |feed| feed.framing()),
                 record_bytes_max: config.pipeline.record_bytes_max,
                 lanes_max: FILES_OPEN_MAX,
                 ..files.clone()
             };
-            Ok(Input::Files(FileSource::new(&source.name, &source.paths, &known, settings)?))
+            Ok(Input::Files(Box::new(FileSource::new(&source.name, &source.paths, &known, settings)?)))
         }
         SourceKind::Kafka => kafka(config, source),
         SourceKind::Channel => Err(Error::State(format!(
@@ -221,7 +222,7 @@ pub(super) fn input(
 #[cfg(feature = "kafka")]
 fn kafka(config: &Config, source: &SourceConfig) -> Result<Input> {
     use palisade_ingest::kafka::{Begin, KafkaSettings, KafkaSource};
-    let mut properties = source.properties.clone();
+    let mut properties = source.properties.0.clone();
     if let Some(brokers) = &source.brokers {
         properties.insert("bootstrap.servers".into(), brokers.clone());
     }
@@ -237,6 +238,7 @@ fn kafka(config: &Config, source: &SourceConfig) -> Result<Input> {
             BeginConfig::Latest => Begin::Latest,
         },
         properties,
+        oauth_token_file: source.oauth_token_file.clone(),
     };
     Ok(Input::Stream(Box::new(KafkaSource::new(settings)?)))
 }

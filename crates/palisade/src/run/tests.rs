@@ -16,7 +16,9 @@ use self::mortal::Mortal;
 use super::*;
 
 mod mortal;
+mod objects;
 mod scripted;
+mod silence;
 
 /// Two sources of files and one of channels, and all their records.
 struct World {
@@ -133,8 +135,8 @@ impl World {
             "job = \"j\"\n[lake]\ncommit_interval_secs = 0.0\ncommit_rows_max = 1\nfsync = false\n\
              [pipeline]\npatience_secs = 0.0\nidle_secs = {idle_secs:?}\nlateness_secs = 5.0\npane_secs = 1.0\n[anomaly.event_rate]\nfalse_findings_per_day = 50.0\n\
              history_panes_min = 20\nhistory_events_min = 4\n{}{}{}",
-            source("audit", "k8s_audit", folder.path().join("audit.log")),
-            source("auditd", "auditd", folder.path().join("auditd.log")),
+            source("audit", "k8s_audit", folder.path().join("audit.log")) + "silence_secs = 1.0\n",
+            source("auditd", "auditd", folder.path().join("auditd.log")) + "silence_secs = 1.0\n",
             source("alerts", "falco", "-".into()),
         );
         let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
@@ -210,7 +212,11 @@ fn contents(lake: &Path) -> BTreeMap<&'static str, Vec<String>> {
     let tables = [
         ("events", "SELECT * FROM events ORDER BY event_uid, record_offset"),
         ("rejects", "SELECT * FROM rejects ORDER BY source, partition, record_offset"),
-        ("coverage", "SELECT * FROM coverage ORDER BY source, partition, record_offset, kind, detail"),
+        (
+            "coverage",
+            "SELECT * FROM coverage WHERE kind <> 'silence' ORDER BY source, partition, record_offset, kind, detail",
+        ),
+        ("silences", "SELECT * FROM coverage WHERE kind = 'silence' ORDER BY source, window_start, window_end, detail"),
         ("rule findings", "SELECT * FROM findings WHERE kind = 'rule' ORDER BY finding_uid"),
         ("pane findings", "SELECT * FROM findings WHERE kind <> 'rule' ORDER BY finding_uid"),
     ];
@@ -307,6 +313,10 @@ fn decisions_that_time_made_are_repeated_where_they_fell() {
                      UNION ALL SELECT rule_uid || entity || CAST(time AS VARCHAR), count(*) FROM findings \
                      WHERE kind = 'anomaly' GROUP BY 1 HAVING count(*) > 1";
         assert_eq!(rows(&lake, panes), Vec::<String>::new(), "seed {seed}");
+        // So would a silence that was told twice.
+        let silences = "SELECT source, window_start, window_end FROM coverage WHERE kind = 'silence' \
+                        GROUP BY 1, 2, 3 HAVING count(*) > 1";
+        assert_eq!(rows(&lake, silences), Vec::<String>::new(), "seed {seed}");
         let idle = "SELECT cut, \"index\" FROM decisions WHERE kind IN ('idle', 'wake')";
         decisions += rows(&lake, idle).len();
     }

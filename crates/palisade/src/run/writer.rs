@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use palisade_events::EventBatch;
 use palisade_events::facts::{coverage_batch, decisions_batch, rejects_batch};
 use palisade_events::finding::findings_batch;
+use palisade_events::object::objects_batch;
 use palisade_lake::{
     CommitError, DataFile, EventWriter, Lake, LaneState, MaintenanceOptions, Manifest, Table, TableWriter,
     WriterOptions,
@@ -205,6 +206,7 @@ impl Committer {
             (Table::Events, events.clone()),
             (Table::Rejects, encode(Table::Rejects, &rejects_batch(&cut.rejects)?)?),
             (Table::Coverage, encode(Table::Coverage, &coverage_batch(&cut.coverage)?)?),
+            (Table::Objects, encode(Table::Objects, &objects_batch(&cut.objects)?)?),
             (Table::Findings, encode(Table::Findings, &findings_batch(&cut.findings)?)?),
         ];
         // A cut without any row goes into a log all the same: there it learns that another owner has taken over, and

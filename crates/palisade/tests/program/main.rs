@@ -5,5 +5,6 @@
 mod support;
 
 mod kafka;
+mod redaction;
 mod run;
 mod scan;

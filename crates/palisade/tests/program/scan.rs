@@ -79,7 +79,7 @@ fn killed_scans_lose_nothing_and_double_nothing() {
     }
     assert!(kills >= 3, "the scan was over before it could be killed: {kills}");
     succeed(&mut scan(&lake));
-    let audit = "SELECT count(*) FROM events WHERE source = 'scan-k8s_audit'";
+    let audit = "SELECT count(*) FROM events WHERE source = 'scan' AND format = 'k8s_audit'";
     assert_eq!(number(&lake, audit), files["k8s-audit"].1, "every audit record is one event");
     let facts = "SELECT count(*) FROM coverage";
     assert_eq!(number(&lake, facts), number(&reference, facts));

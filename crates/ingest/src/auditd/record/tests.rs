@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(text: &str) -> Record {
-    Record::parse(text.to_owned(), 0).unwrap()
+    Record::parse(text.to_owned(), Zone::default()).unwrap()
 }
 
 fn all(record: &Record) -> Vec<(String, Option<String>)> {
@@ -57,7 +57,8 @@ fn heads_are_found_in_every_wrapping() {
             "{text}"
         );
     }
-    let east = Record::parse("type=CWD msg=audit(10/21/2025 09:41:58.467:1):".into(), 7200).unwrap();
+    let east =
+        Record::parse("type=CWD msg=audit(10/21/2025 09:41:58.467:1):".into(), "+02:00".parse().unwrap()).unwrap();
     assert_eq!(east.time, 1_761_039_718_467_000 - 7_200_000_000);
 }
 
@@ -76,7 +77,7 @@ fn what_is_no_record_is_told_apart() {
         ("type=CWD msg=audit(1.:1): a=b", Unread::BadStamp),
         ("type=CWD msg=audit(13/40/2025 09:41:58.467:1): a=b", Unread::BadStamp),
     ] {
-        assert_eq!(Record::parse(text.into(), 0).unwrap_err().0, why, "{text}");
+        assert_eq!(Record::parse(text.into(), Zone::default()).unwrap_err().0, why, "{text}");
     }
 }
 

@@ -139,7 +139,7 @@ fn records_are_decoded_as_go_libaudit_decodes_them() {
         for expected in golden.iter().filter(|g| g["raw_msg"].as_str().is_some_and(|m| m.starts_with("audit("))) {
             let kind = expected["record_type"].as_str().unwrap().to_uppercase();
             let text = format!("type={kind} msg={}", expected["raw_msg"].as_str().unwrap());
-            let record = Record::parse(text.clone(), 0).unwrap();
+            let record = Record::parse(text.clone(), Zone::default()).unwrap();
             assert_eq!(i64::from(record.serial), expected["sequence"].as_i64().unwrap());
             let time = palisade_events::time::parse_rfc3339(expected["@timestamp"].as_str().unwrap());
             assert_eq!(Some(record.time), time);
@@ -181,4 +181,22 @@ fn scenarios_of_others_are_read_without_a_reject() {
     for expected in ["arp -a", "grep -v ^?", "dd if=/dev/zero bs=1 count=1", "/usr/bin/su --help"] {
         assert!(commands.iter().any(|c| c == expected), "{expected} in {commands:?}");
     }
+}
+
+#[test]
+fn records_that_azures_agent_sends_are_taken_out_of_its_documents() {
+    let Some(folder) = shared("otrf") else { return };
+    let path = files(&folder, ".json").remove(0);
+    let seen = decode(&lines_of(path), End::Ended);
+    assert_eq!((seen.rows.len(), seen.rejects.len(), seen.facts.len(), seen.held), (50, 0, 0, 0));
+    for row in &seen.rows {
+        assert_eq!((row["syscall"].as_str(), row["device_hostname"].as_str()), (Some("execve"), Some("UBUNTU5")));
+        assert_eq!(row["class_uid"], 1007);
+    }
+    let succeeded = seen.rows.iter().filter(|row| row["status_id"] == 1).count();
+    assert_eq!(succeeded, 27);
+    let lines = seen.column("process_cmd_line");
+    assert!(lines.contains(&"bash -i"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("bash -c \"{echo,") && line.ends_with("}\"")), "{lines:?}");
+    assert!(seen.raws.iter().all(|raw| raw.starts_with("node=UBUNTU5 type=AUOMS_EXECVE audit(")));
 }

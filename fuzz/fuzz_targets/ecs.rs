@@ -1,0 +1,4 @@
+//! Any bytes as records of `ecs`: see [`palisade_fuzz::decode`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::decode("ecs", data));
