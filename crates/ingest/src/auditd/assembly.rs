@@ -69,20 +69,26 @@ pub(super) struct Place {
     #[serde(default)]
     time_is_brokers: bool,
     cluster: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<Box<str>>,
 }
 
 impl Place {
     pub(super) fn of(record: &RecordMeta) -> Self {
         let cluster = record.cluster.as_deref().map(Into::into);
         let (offset, line, time) = (record.offset, record.line, record.time);
-        Self { offset, line, time, time_is_brokers: record.time_is_brokers, cluster }
+        let (key, trace) = (record.key.clone(), record.trace.clone());
+        Self { offset, line, time, time_is_brokers: record.time_is_brokers, cluster, key, trace }
     }
 
     pub(super) fn record(&self) -> RecordMeta {
         let cluster = self.cluster.as_deref().map(Arc::from);
         let (offset, line, time) = (self.offset, self.line, self.time);
         let time_is_brokers = self.time_is_brokers;
-        RecordMeta { offset, line, time, time_is_brokers, cluster, ..RecordMeta::default() }
+        let (key, trace) = (self.key.clone(), self.trace.clone());
+        RecordMeta { offset, line, time, time_is_brokers, cluster, key, trace, ..RecordMeta::default() }
     }
 }
 

@@ -120,7 +120,7 @@ fn a_batch_that_cannot_be_used_is_refused_whole_and_holds_nothing_up() {
 #[test]
 fn rows_from_the_future_are_facts_as_records_are() {
     let mut pipeline = pipeline();
-    pipeline.push_batch("audit", &sessions(at(&[0, 1, 1_000_000, 2]))).unwrap();
+    pipeline.push_batch("audit", &sessions(at(&[0, 1, 10_000_000, 2]))).unwrap();
     let facts = pipeline.coverage();
     assert_eq!(facts.len(), 1, "{facts:?}");
     let (fact, moment) = (&facts[0], (START + 1) * 1_000_000);

@@ -5,6 +5,7 @@
 mod support;
 
 mod kafka;
+mod recordings;
 mod redaction;
 mod run;
 mod scan;
