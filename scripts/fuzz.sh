@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs fuzz targets, with coverage feedback and without a sanitizer, since no code here is unsafe.
+# Runs fuzz targets, with coverage feedback and without a sanitizer, since no decoder is unsafe.
 #   scripts/fuzz.sh SECONDS [TARGET...]      all targets if none is named; runs PALISADE_FUZZ_JOBS at a time (1)
 # Fails at the first finding, whose input stays in fuzz/artifacts. Works on the stable toolchain.
 set -euo pipefail

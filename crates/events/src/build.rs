@@ -16,7 +16,7 @@ pub(crate) use self::word::Outline;
 use self::word::WordDictionary;
 use crate::batch::EventBatch;
 use crate::fields::{FieldPlan, FieldsBuilder};
-use crate::schema::{self, COLUMNS, Flag, Int, Kind, Long, Text, Time, Word, Words};
+use crate::schema::{self, COLUMNS, Flag, Int, Kind, Long, Text, Time, Word, Words, col};
 use crate::time::Micros;
 
 mod word;
@@ -25,6 +25,9 @@ mod word;
 ///
 /// Put values into the current row, then call [`end_row`](Self::end_row). The first value put into a cell stays.
 /// [`abandon_row`](Self::abandon_row) takes back what the unfinished row holds.
+///
+/// The texts of one column stay within 2 GiB a batch: whoever fills one bounds what goes into it. As a last resort a value
+/// that would go past is left out, and its row is marked as truncated.
 #[derive(Debug)]
 pub struct EventBuilder {
     rows: usize,
@@ -55,21 +58,32 @@ impl EventBuilder {
     /// Puts text into the current row.
     pub fn put_text(&mut self, column: Text, value: &str) {
         if let ColumnBuilder::Text(b) = &mut self.columns[column.index()] {
-            b.put(self.rows, value);
+            let fits = b.put(self.rows, value);
+            self.note(fits);
         }
     }
 
     /// Puts a dictionary-encoded word into the current row.
     pub fn put_word(&mut self, column: Word, value: &str) {
         if let ColumnBuilder::Word(b) = &mut self.columns[column.index()] {
-            b.put(self.rows, value);
+            let fits = b.put(self.rows, value);
+            self.note(fits);
         }
     }
 
     /// Puts a list of words into the current row.
     pub fn put_words<'v>(&mut self, column: Words, values: impl IntoIterator<Item = &'v str>) {
         if let ColumnBuilder::Words(b) = &mut self.columns[column.index()] {
-            b.put(self.rows, values);
+            let fits = b.put(self.rows, values);
+            self.note(fits);
+        }
+    }
+
+    /// Marks the current row if a value was left out of it.
+    #[inline]
+    fn note(&mut self, fits: bool) {
+        if !fits {
+            self.put_flag(col::TRUNCATED, true);
         }
     }
 
@@ -112,7 +126,7 @@ impl EventBuilder {
         self.fields.end_row();
     }
 
-    /// Takes back everything put into the current row.
+    /// Takes back everything put into the current row: what only it held is in no dictionary of the batch either.
     pub fn abandon_row(&mut self) {
         for column in &mut self.columns {
             column.truncate(self.rows);
@@ -185,7 +199,7 @@ impl ColumnBuilder {
     fn truncate(&mut self, rows: usize) {
         match self {
             Self::Text(b) => b.truncate(rows),
-            Self::Word(b) => b.codes.truncate(rows),
+            Self::Word(b) => b.truncate(rows),
             Self::Words(b) => b.truncate(rows),
             Self::Time(b) | Self::Long(b) => b.truncate(rows),
             Self::Int(b) => b.truncate(rows),
@@ -255,7 +269,13 @@ impl<T: Default + Clone> Slots<T> {
     }
 }
 
-/// Concatenated strings. A batch's text stays below 2 GiB because chunks are bounded far below it.
+/// The end of a column's bytes or the number of its items, as Arrow holds it; `None` past what that counts to.
+#[inline(always)]
+fn end(length: usize) -> Option<i32> {
+    i32::try_from(length).ok()
+}
+
+/// Concatenated strings.
 #[derive(Debug, Default)]
 struct TextSlots {
     bytes: Vec<u8>,
@@ -265,26 +285,30 @@ struct TextSlots {
 
 impl TextSlots {
     #[inline]
-    fn put(&mut self, row: usize, value: &str) {
+    fn put(&mut self, row: usize, value: &str) -> bool {
         if self.valid.len() > row {
-            return;
+            return true;
         }
         if self.valid.len() < row {
             self.pad(row);
         }
-        self.push(value);
+        self.push(value)
     }
 
+    /// Adds a value, unless what is there would go past what offsets count to.
     #[inline]
-    fn push(&mut self, value: &str) {
+    fn push(&mut self, value: &str) -> bool {
+        let Some(end) = end(self.bytes.len() + value.len()) else { return false };
         self.bytes.extend_from_slice(value.as_bytes());
-        self.ends.push(self.bytes.len() as i32);
+        self.ends.push(end);
         self.valid.push(true);
+        true
     }
 
     #[inline(never)]
     fn pad(&mut self, rows: usize) {
-        self.ends.resize(rows, self.bytes.len() as i32);
+        let end = self.ends.last().copied().unwrap_or(0);
+        self.ends.resize(rows, end);
         self.valid.resize(rows, false);
     }
 
@@ -309,17 +333,35 @@ impl TextSlots {
 struct WordSlots {
     codes: Slots<i32>,
     dictionary: WordDictionary,
+    /// The row that brought the last word of the dictionary.
+    grew_in: Option<usize>,
 }
 
 impl WordSlots {
-    fn put(&mut self, row: usize, value: &str) {
-        if self.codes.valid.len() <= row {
-            let code = self.dictionary.code(value);
-            self.codes.put(row, code);
+    fn put(&mut self, row: usize, value: &str) -> bool {
+        if self.codes.valid.len() > row {
+            return true;
+        }
+        let known = self.dictionary.len();
+        let Some(code) = self.dictionary.code(value) else { return false };
+        if self.dictionary.len() > known {
+            self.grew_in = Some(row);
+        }
+        self.codes.put(row, code);
+        true
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.codes.truncate(rows);
+        // A row puts one word at most.
+        if self.grew_in.is_some_and(|row| row >= rows) {
+            self.dictionary.pop();
+            self.grew_in = None;
         }
     }
 
     fn finish(&mut self, rows: usize) -> crate::Result<ArrayRef> {
+        self.grew_in = None;
         let (codes, nulls) = self.codes.take(rows);
         let keys = Int32Array::try_new(codes.into(), nulls)?;
         let values = Arc::new(self.dictionary.take()?);
@@ -335,22 +377,27 @@ struct ListSlots {
 }
 
 impl ListSlots {
-    fn put<'v>(&mut self, row: usize, values: impl IntoIterator<Item = &'v str>) {
+    /// Puts all of a list or nothing of it.
+    fn put<'v>(&mut self, row: usize, values: impl IntoIterator<Item = &'v str>) -> bool {
         if self.valid.len() > row {
-            return;
+            return true;
         }
         if self.valid.len() < row {
             self.pad(row);
         }
-        for value in values {
-            self.items.push(value);
-        }
-        self.ends.push(self.items.ends.len() as i32);
+        let fits = values.into_iter().all(|value| self.items.push(value));
+        let Some(end) = end(self.items.ends.len()).filter(|_| fits) else {
+            self.truncate(row);
+            return false;
+        };
+        self.ends.push(end);
         self.valid.push(true);
+        true
     }
 
     fn pad(&mut self, rows: usize) {
-        self.ends.resize(rows, self.items.ends.len() as i32);
+        let end = self.ends.last().copied().unwrap_or(0);
+        self.ends.resize(rows, end);
         self.valid.resize(rows, false);
     }
 

@@ -280,9 +280,27 @@ struct FieldBuilder {
     hasher: RandomState,
     /// Texts that are found without hashing: one more than their codes, in the slots that their outlines lead to.
     recent: [u32; Outline::SLOTS],
+    /// The last row that brought distinct values, and how many there were before it.
+    grew: Option<(usize, usize)>,
 }
 
 impl FieldBuilder {
+    /// Forgets the distinct values past the first `known` ones.
+    fn forget(&mut self, known: usize) {
+        let Self { column: FieldColumn { values, .. }, table, hasher, recent, .. } = self;
+        while values.len() > known
+            && let Some(value) = values.pop()
+        {
+            let code = values.len() as u32;
+            if let Ok(entry) = table.find_entry(value.as_ref().hash(hasher), |&other| other == code) {
+                entry.remove();
+            }
+        }
+        for slot in recent.iter_mut().filter(|slot| **slot as usize > known) {
+            *slot = 0;
+        }
+    }
+
     /// The code of a value, given on first sight.
     fn code(&mut self, value: FieldRef<'_>) -> u32 {
         let FieldRef::Str(text) = value else { return self.hashed(value) };
@@ -321,6 +339,7 @@ impl FieldsBuilder {
                 table: HashTable::new(),
                 hasher: RandomState::new(),
                 recent: [0; Outline::SLOTS],
+                grew: None,
             })
             .collect();
         Self { plan, rows: 0, columns }
@@ -334,7 +353,11 @@ impl FieldsBuilder {
     /// Adds one value of path number `path` to the current row.
     pub fn put(&mut self, path: usize, value: FieldRef<'_>) {
         let Some(builder) = self.columns.get_mut(path) else { return };
+        let known = builder.column.values.len();
         let code = builder.code(value);
+        if builder.column.values.len() > known && builder.grew.is_none_or(|(row, _)| row != self.rows) {
+            builder.grew = Some((self.rows, known));
+        }
         let FieldColumn { ends, codes, .. } = &mut builder.column;
         // Where the row of the last value ended, and each row after it without one.
         if ends.len() < self.rows {
@@ -349,9 +372,13 @@ impl FieldsBuilder {
     }
 
     pub(crate) fn abandon_row(&mut self) {
-        for FieldBuilder { column, .. } in &mut self.columns {
+        for builder in &mut self.columns {
+            let column = &mut builder.column;
             if column.ends.len() >= self.rows {
                 column.codes.truncate(column.ends.last().copied().unwrap_or(0) as usize);
+            }
+            if let Some((_, known)) = builder.grew.take_if(|(row, _)| *row == self.rows) {
+                builder.forget(known);
             }
         }
     }
@@ -364,6 +391,7 @@ impl FieldsBuilder {
             .map(|builder| {
                 builder.table.clear();
                 builder.recent = [0; Outline::SLOTS];
+                builder.grew = None;
                 let mut column = std::mem::take(&mut builder.column);
                 column.ends.resize(rows, column.codes.len() as u32);
                 column

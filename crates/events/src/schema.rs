@@ -250,7 +250,7 @@ columns! {
     CLOUD_REGION Word "cloud_region" "cloud.region" "cloud.region" "k8s_audit, cloudtrail, ocsf, ecs"
         "Cloud region.";
     CLUSTER_NAME Word "cluster_name" "unmapped.cluster.name" "orchestrator.cluster.name" "all"
-        "Cluster: stated by the source's configuration.";
+        "Cluster: named by a header, a topic, a wrapping or the source's configuration; by the event itself where none of them does.";
     DEVICE_HOSTNAME Word "device_hostname" "device.hostname" "host.name" "k8s_objects, falco, tetragon, tracee, hubble, calico, docker, kubearmor, registry, ocsf, ecs, auditd"
         "Node.";
     NAMESPACE_NAME Word "namespace_name" "resources.namespace" "orchestrator.namespace" "k8s_audit, k8s_objects, falco, tetragon, tracee, hubble, calico, docker, kubearmor, ocsf, ecs"
@@ -272,7 +272,7 @@ columns! {
     CONTAINER_NAME Word "container_name" "container.name" "container.name" "k8s_audit, k8s_objects, falco, tetragon, tracee, docker, kubearmor, ocsf, ecs"
         "Container.";
     CONTAINER_IMAGE_NAME Word "container_image_name" "container.image.name" "container.image.name" "k8s_audit, k8s_objects, falco, tetragon, tracee, docker, kubearmor, registry, cloudtrail, ocsf, ecs"
-        "Image repository.";
+        "Image repository; of Docker Hub without its name.";
     CONTAINER_IMAGE_TAG Word "container_image_tag" "container.image.tag" "container.image.tag" "k8s_audit, k8s_objects, falco, tetragon, tracee, docker, kubearmor, registry, cloudtrail, ocsf, ecs"
         "Image tag.";
     CONTAINER_IMAGE_UID Word "container_image_uid" "container.image.uid" "container.image.hash.all" "k8s_audit, k8s_objects, falco, tetragon, tracee, docker, kubearmor, registry, cloudtrail, ecs"

@@ -25,7 +25,7 @@ use crate::decode::in_range;
 use crate::document::{JsonFormat, Made, Reading, Refusal};
 use crate::json::{Columns, Value};
 use crate::network::Connection;
-use crate::put::{spelled, words};
+use crate::put::{self, spelled, words};
 
 mod end;
 mod policies;
@@ -56,6 +56,7 @@ impl JsonFormat for Calico {
             return Err(("missing_time", "no readable time in the flow or its carrier".to_owned()));
         };
         reading.cut |= flow.cut;
+        put::cluster(reading, flow.cluster);
         flow.finish(reading.row);
         Ok(Made::Event { time, original })
     }
@@ -91,6 +92,7 @@ enum Action {
 struct Flow<'i> {
     list_items_max: usize,
     cut: bool,
+    cluster: Option<&'i str>,
     has_key: bool,
     ends: [End<'i>; 2],
     reporter: Option<Reporter>,
@@ -153,7 +155,11 @@ impl<'i> Flow<'i> {
         match key {
             "_service_namespace" | "ServiceNamespace" => self.service[0] = present(value),
             "_service_name" | "ServiceName" => self.service[1] = present(value),
-            "_domains" => put_some(row, col::DST_ENDPOINT_HOSTNAME, value.items().find_map(present)),
+            "_domains" => {
+                if let Some(name) = value.items().find_map(present) {
+                    put::dns_name(row, col::DST_ENDPOINT_HOSTNAME, name);
+                }
+            }
             _ => self.cut |= self.ends[1].take(key, value, self.list_items_max),
         }
     }
@@ -167,7 +173,7 @@ impl<'i> Flow<'i> {
             "action" => self.action = action(value),
             "proto" | "protocol" => self.protocol = spelled(value).filter(|name| name != "-"),
             "host" => put_some(row, col::DEVICE_HOSTNAME, present(value)),
-            "cluster" => put_some(row, col::CLUSTER_NAME, present(value)),
+            "cluster" => self.cluster = present(value),
             "num_flows" => self.flows = value.int(),
             "num_connections_started" | "numConnectionsStarted" => self.connections[0] = value.int().unwrap_or(0),
             "num_connections_completed" | "numConnectionsCompleted" => self.connections[1] = value.int().unwrap_or(0),

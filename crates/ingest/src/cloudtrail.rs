@@ -12,7 +12,8 @@ use self::operation::{Operation, cluster_of};
 use crate::decode::in_range;
 use crate::document::{Fact, JsonFormat, Made, Reading, Refusal};
 use crate::json::{Columns, Value};
-use crate::put::{first, word};
+use crate::network::put_ip;
+use crate::put::{self, first, word};
 
 pub(crate) mod operation;
 
@@ -233,7 +234,11 @@ impl<'i> Columns<'i> for Event<'i> {
                 _ => {}
             },
             Place::OnBehalfOf if key == "userId" => first(&mut self.who.behalf, value),
-            Place::Tls if key == "clientProvidedHostHeader" => word(row, col::DST_ENDPOINT_HOSTNAME, value),
+            Place::Tls if key == "clientProvidedHostHeader" => {
+                if let Some(name) = value.text() {
+                    put::dns_name(row, col::DST_ENDPOINT_HOSTNAME, name);
+                }
+            }
             Place::Resource => match key {
                 "ARN" | "arn" => first(&mut self.arn, value),
                 "ARNPrefix" => first(&mut self.arn_prefix, value),
@@ -425,7 +430,7 @@ impl<'i> Event<'i> {
         }
         if let Some(address) = self.address {
             let column = if is_address(address) { col::SRC_ENDPOINT_IP } else { col::SRC_ENDPOINT_HOSTNAME };
-            row.put_word(column, address);
+            put_ip(row, column, address);
         }
         self.put_object(name, row);
     }

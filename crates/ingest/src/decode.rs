@@ -16,6 +16,9 @@ use crate::mapped::Mapping;
 use crate::redact::{RedactionCounts, Redactor};
 use crate::zone::Zone;
 
+/// Bytes kept of what a coverage fact says in words.
+const DETAIL_BYTES_MAX: usize = 1024;
+
 /// Reads the records of one lane. A decoder belongs to one lane for its whole life.
 ///
 /// Legal order: [`restore`](Self::restore) at most once and first, then [`decode`](Self::decode) with the lane's chunks
@@ -522,8 +525,10 @@ impl LaneContext {
         kind: CoverageKind,
         window: (Micros, Micros),
         count: i64,
-        detail: String,
+        mut detail: String,
     ) {
+        // Sources write in it what they like.
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
         out.coverage.push(Coverage {
             lane: Arc::clone(&self.lane),
             offset: record.offset,

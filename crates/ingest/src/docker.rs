@@ -286,23 +286,15 @@ fn is_stated(kind: &str, operation: &str, key: &str) -> bool {
 
 fn put_image(id: Option<&str>, name: Option<&str>, row: &mut EventBuilder) {
     // A pull names the whole reference by its id; other events have a hash there.
-    let (hash, reference) = match id {
-        Some(id) if is_hash(id) => (Some(id), name.filter(|name| *name != id)),
-        id => (None, id.or(name)),
-    };
-    if let Some(reference) = reference {
+    if let Some(reference) = id.filter(|id| !is_hash(id)).or(name) {
         put_reference(reference, row);
-    }
-    if let Some(hash) = hash {
-        row.put_word(col::CONTAINER_IMAGE_UID, hash);
     }
 }
 
-/// A reference, or the bare hash of an image that was named by nothing else.
+/// Puts the parts of a reference. The bare hash of an image that was named by nothing else is the daemon's own id of it,
+/// and no digest that a registry knows: only `…@sha256:…` is.
 fn put_reference(reference: &str, row: &mut EventBuilder) {
-    if is_hash(reference) {
-        row.put_word(col::CONTAINER_IMAGE_UID, reference);
-    } else {
+    if !is_hash(reference) {
         Image::parse(reference).put(row);
     }
 }

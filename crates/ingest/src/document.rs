@@ -11,12 +11,12 @@ use palisade_events::time::Micros;
 use palisade_events::{CoverageKind, EventBuilder, LaneClock, ObjectVersion, RecordMeta, Result};
 
 use crate::decode::{Decoded, Decoder, EventEnd, LaneContext, Settings};
-use crate::envelope::{self, Inner, Opened};
+use crate::envelope::{self, Inner, Opened, WRAPPINGS_MAX};
 use crate::json::{Columns, Fault, Parser, Value, Walk};
 use crate::redact::RedactionCounts;
 
-/// Wrappings inside wrappings that are opened: a log shipper's, the cloud's, a list's, and one to spare.
-const WRAPPINGS_MAX: usize = 4;
+/// Rejects that the documents of one record leave; one more stands for the rest.
+const REJECTS_MAX: usize = 100;
 
 /// Why a document makes no event: a short, stable reason, and what exactly was wrong, without quoting the input.
 pub(crate) type Refusal = (&'static str, String);
@@ -67,6 +67,8 @@ pub(crate) struct Reading<'r> {
     pub(crate) record: &'r RecordMeta,
     /// The source's settings.
     pub(crate) settings: &'r Settings,
+    /// Largest time of the lane so far, as far as it is believed: dates what has no time of its own.
+    pub(crate) lane_max: Option<Micros>,
     /// What the document tells of completeness, beside its event or instead of one.
     pub(crate) facts: Vec<Fact>,
     /// Versions of Kubernetes objects that the document shows; the driver places them.
@@ -111,6 +113,10 @@ pub(crate) struct JsonDecoder<F> {
     format: F,
     /// Documents of the record at hand so far: numbers its events.
     documents: u32,
+    /// Documents of it that were rejected.
+    rejected: usize,
+    /// Bytes that what is compressed inside of it may still have.
+    bytes_left: usize,
 }
 
 /// Into which bucket a record falls: the best of its documents decides.
@@ -130,7 +136,8 @@ enum Look {
 
 impl<F: JsonFormat> JsonDecoder<F> {
     pub(crate) fn new(context: LaneContext) -> Self {
-        Self { context, parser: Parser::default(), format: F::default(), documents: 0 }
+        let (parser, format) = (Parser::default(), F::default());
+        Self { context, parser, format, documents: 0, rejected: 0, bytes_left: 0 }
     }
 
     /// Reads a document and whatever it wraps. A list leaves a reject for each member that cannot be read; of one
@@ -151,16 +158,16 @@ impl<F: JsonFormat> JsonDecoder<F> {
             Look::Inside(..) if depth >= WRAPPINGS_MAX => {
                 Err(("too_deep", format!("wrapped more than {WRAPPINGS_MAX} times")))
             }
-            Look::Inside(Opened::List(list), _) if list.is_empty() => Err(("empty", "a list without members".into())),
+            // Nothing happened, and that is what it says.
+            Look::Inside(Opened::List(list), _) if list.is_empty() => Ok(Outcome::Used),
             Look::Inside(Opened::List(list), _) => {
                 let mut outcome = Outcome::Rejected;
-                for inner in list {
+                for inner in list.members(text) {
                     let item = inner.text(text);
                     match self.inner(record, &inner, item, depth, clock, out) {
                         Ok(one) => outcome = outcome.max(one),
                         Err((reason, detail)) => {
-                            let detail = format!("document {}: {detail}", self.documents);
-                            self.context.reject(out, record, reason, detail, item.as_bytes());
+                            self.reject_member(out, record, reason, &detail, item);
                             self.documents += 1;
                         }
                     }
@@ -172,6 +179,25 @@ impl<F: JsonFormat> JsonDecoder<F> {
                 // What is inside was perhaps no document of this format either: then the whole is to be judged.
                 inside.map_err(|inside| if inside.0.starts_with("not_") { refusal } else { inside })
             }
+        }
+    }
+
+    /// Keeps a member of a list that cannot be read, unless the record left as many already.
+    fn reject_member(&mut self, out: &mut Decoded, record: &RecordMeta, reason: &str, detail: &str, item: &str) {
+        self.rejected += 1;
+        if self.rejected <= REJECTS_MAX + 1 {
+            let detail = format!("document {}: {detail}", self.documents);
+            self.context.reject(out, record, reason, detail, item.as_bytes());
+        }
+    }
+
+    /// Makes the last of a record's rejects stand for those that were not kept.
+    fn fold_rejects(&self, out: &mut Decoded) {
+        let folded = self.rejected.saturating_sub(REJECTS_MAX + 1);
+        if folded > 0
+            && let Some(last) = out.rejects.last_mut()
+        {
+            last.detail.push_str(&format!("; it stands for {folded} more documents that could not be read"));
         }
     }
 
@@ -214,7 +240,9 @@ impl<F: JsonFormat> JsonDecoder<F> {
             look => return look,
         };
         // A wrapping is opened as it is, so that each document inside has its own secrets replaced and counted.
-        let inner = self.parser.parse(text, limits.depth_max, |root| envelope::open(root, text)).map_err(refused)?;
+        let Self { parser, bytes_left, .. } = self;
+        let inner = parser.parse(text, limits.depth_max, |root| envelope::open(root, text, bytes_left));
+        let inner = inner.map_err(refused)?;
         match inner {
             Some(inner) => Ok(Look::Inside(inner, refusal)),
             None => Err(refusal),
@@ -230,10 +258,10 @@ impl<F: JsonFormat> JsonDecoder<F> {
         clock: &mut LaneClock,
         out: &mut Decoded,
     ) -> Result<Look, Refusal> {
-        let Self { context, parser, format, documents } = self;
+        let Self { context, parser, format, documents, bytes_left, .. } = self;
         let limits = context.settings().limits;
         let look = parser.parse(raw, limits.depth_max, |root| {
-            let mut reading = reading(context, record, &mut out.events);
+            let mut reading = reading(context, record, clock.max(), &mut out.events);
             let made = if text.len() > limits.record_bytes_max {
                 Err(("too_large", format!("{} bytes", text.len())))
             } else {
@@ -244,7 +272,7 @@ impl<F: JsonFormat> JsonDecoder<F> {
                 Ok(made) => made,
                 Err(refusal) => {
                     out.events.abandon_row();
-                    return match envelope::open(root, raw) {
+                    return match envelope::open(root, raw, bytes_left) {
                         Some(inner) => Ok(Look::Inside(inner, refusal)),
                         None => Err(refusal),
                     };
@@ -290,12 +318,18 @@ impl<F: JsonFormat> JsonDecoder<F> {
     }
 }
 
-fn reading<'r>(context: &'r LaneContext, record: &'r RecordMeta, row: &'r mut EventBuilder) -> Reading<'r> {
+fn reading<'r>(
+    context: &'r LaneContext,
+    record: &'r RecordMeta,
+    lane_max: Option<Micros>,
+    row: &'r mut EventBuilder,
+) -> Reading<'r> {
     let settings = context.settings();
     Reading {
         row,
         record,
         settings,
+        lane_max,
         facts: Vec::new(),
         objects: Vec::new(),
         cut: false,
@@ -316,7 +350,8 @@ impl<F: JsonFormat> Decoder for JsonDecoder<F> {
         out: &mut Decoded,
     ) -> palisade_events::Result<()> {
         let Some(text) = self.context.intake_document(out, record, payload) else { return Ok(()) };
-        self.documents = 0;
+        (self.documents, self.rejected) = (0, 0);
+        self.bytes_left = self.context.settings().limits.document_bytes_max;
         match self.document(record, envelope::unprefixed(text), 0, clock, out) {
             Ok(Outcome::Used) => out.counts.used += 1,
             Ok(Outcome::Coverage) => out.counts.coverage += 1,
@@ -326,6 +361,7 @@ impl<F: JsonFormat> Decoder for JsonDecoder<F> {
                 out.counts.rejected += 1;
             }
         }
+        self.fold_rejects(out);
         Ok(())
     }
 }

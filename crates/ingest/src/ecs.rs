@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use palisade_events::fields::FieldRef;
-use palisade_events::schema::AnyColumn;
+use palisade_events::schema::{AnyColumn, Words};
 use palisade_events::time::Micros;
 use palisade_events::{CoverageKind, EventBuilder, col};
 
@@ -21,6 +21,9 @@ mod category;
 
 /// Labels may be objects of objects, where a writer split their names at dots.
 const LABELS_DEPTH_MAX: usize = 8;
+
+/// Bytes of a label's name; it is made of the keys of all objects around it, for each label anew.
+const LABEL_NAME_BYTES_MAX: usize = 512;
 
 /// Reads ECS documents.
 #[derive(Debug, Default)]
@@ -270,8 +273,8 @@ impl<'i> Notes<'i> for Document<'i> {
                 let is_flag = |flag: Value<'_, '_>| flag.str() == Some("truncated");
                 self.is_truncated |= is_flag(value) || value.items().any(is_flag);
             }
-            Note::Labels => labels(value, "", 0, &mut |label| late.offer_word(col::METADATA_LABELS, place, 0, label)),
-            Note::PodLabels => labels(value, "", 0, &mut |label| late.offer_word(col::POD_LABELS, place, 0, label)),
+            Note::Labels => Labels::put(value, col::METADATA_LABELS, place, late),
+            Note::PodLabels => Labels::put(value, col::POD_LABELS, place, late),
             Note::Arguments => self.arguments = line_of(value),
             Note::Title => self.title = text,
             Note::Verb => {
@@ -330,17 +333,41 @@ fn severity(name: &str) -> Option<i64> {
     })
 }
 
-/// Labels as `key=value`.
-fn labels(value: Value<'_, '_>, above: &str, depth: usize, each: &mut impl FnMut(Cow<'static, str>)) {
-    for (key, inner) in value.entries() {
-        let name = if above.is_empty() { Cow::Borrowed(key) } else { Cow::Owned(format!("{above}.{key}")) };
-        if inner.is_object() {
-            if depth < LABELS_DEPTH_MAX {
-                labels(inner, &name, depth + 1, &mut *each);
+/// Labels as `key=value`, on their way to a column.
+struct Labels<'l, 'i> {
+    column: Words,
+    place: Place,
+    late: &'l mut Late<'i>,
+    /// Whether some had names that are too long.
+    is_cut: bool,
+}
+
+impl<'l, 'i> Labels<'l, 'i> {
+    fn put(value: Value<'_, 'i>, column: Words, place: Place, late: &'l mut Late<'i>) {
+        let mut labels = Self { column, place, late, is_cut: false };
+        labels.walk(value, "", 0);
+        labels.late.cut |= labels.is_cut;
+    }
+
+    /// Takes labels as long as there is room for them.
+    fn walk(&mut self, value: Value<'_, 'i>, above: &str, depth: usize) {
+        for (key, inner) in value.entries() {
+            if self.late.cut {
+                return;
             }
-        } else {
-            let value = crate::put::spelled(inner).unwrap_or_default();
-            each(Cow::Owned(format!("{name}={value}")));
+            if above.len() + 1 + key.len() > LABEL_NAME_BYTES_MAX {
+                self.is_cut = true;
+                continue;
+            }
+            let name = if above.is_empty() { Cow::Borrowed(key) } else { Cow::Owned(format!("{above}.{key}")) };
+            if inner.is_object() {
+                if depth < LABELS_DEPTH_MAX {
+                    self.walk(inner, &name, depth + 1);
+                }
+            } else {
+                let value = crate::put::spelled(inner).unwrap_or_default();
+                self.late.offer_word(self.column, self.place, 0, Cow::Owned(format!("{name}={value}")));
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | a list of one kind, `PodList` | each member, which is told its kind: only the list says it |
 //! | Azure's event hubs: `records[].properties.log` | a document as text; the cluster by `resourceId` |
 //! | CloudWatch: `logEvents[].message` | a document as text; the cluster by `logGroup` |
+//! | Firehose: `records[].data` | a document in base64, mostly compressed with gzip |
 //! | Cloud Logging: `jsonPayload`, `textPayload` | a document; the cluster by `resource.labels` |
 //! | Cloud Logging: `protoPayload` of a request to Kubernetes | the audit event that it was made from |
 //! | log shippers: `log`, `message`, `MESSAGE` … | a document, as text or as it is; the cluster if they name it |
@@ -16,8 +17,13 @@
 //! Not here: any format; a wrapping is looked for in documents that their format did not recognise.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::MultiGzDecoder;
 
 use crate::json::{Parser, Value};
 use crate::k8s_audit::gke;
@@ -60,8 +66,20 @@ const HOSTS: [&str; 6] = ["Computer", "HostName", "_HOSTNAME", "hostname", "host
 /// Keys under which shippers name the cluster.
 const CLUSTERS: [&str; 4] = ["cluster_name", "clusterName", "cluster", "k8s_cluster"];
 
+/// Keys of a Firehose record: where there are others, `data` is something else.
+const FIREHOSE: [&str; 3] = ["data", "recordId", "approximateArrivalTimestamp"];
+
 /// Longest header before a document.
 const HEADER_BYTES_MAX: usize = 1024;
+
+/// Longest kind and version that members of a list are told: each member is told them anew.
+const KIND_BYTES_MAX: usize = 256;
+
+/// Keys of a list that may be empty: what has more is a document with a list in it.
+const EMPTY_LIST_KEYS_MAX: usize = 4;
+
+/// Bytes that what is compressed inside one record may have, where no settings say it.
+pub(crate) const INFLATED_BYTES_MAX: usize = 64 << 20;
 
 /// A document inside another.
 #[derive(Debug)]
@@ -87,34 +105,97 @@ impl Inner {
             Place::Text(text) => unprefixed(text.trim()),
         }
     }
+
+    /// Whether nothing stands before the document in the text that holds it: what follows other words may be somebody's
+    /// input to a program that logs it.
+    pub(crate) fn is_bare(&self) -> bool {
+        match &self.place {
+            Place::Span(_) => true,
+            Place::Text(text) => text.trim_start().starts_with('{'),
+        }
+    }
 }
 
 /// What a document wraps.
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// Documents beside each other; none is missed if another one is broken.
-    List(Vec<Inner>),
+    List(List),
     /// One document.
     One(Inner),
 }
 
-/// Finds the documents inside a document, whose text is `text`; `None` if it is no wrapping that is known.
-pub(crate) fn open(root: Value<'_, '_>, text: &str) -> Option<Opened> {
+/// The members of a list. They are known by their places and made one at a time: there may be millions.
+#[derive(Debug)]
+pub(crate) struct List {
+    /// Begin and end of each; no text that is parsed has more than 31 bits of bytes.
+    places: Vec<(u32, u32)>,
+    kind: Option<ItemKind>,
+    cluster: Option<Arc<str>>,
+}
+
+impl List {
+    fn of(list: Value<'_, '_>, kind: Option<ItemKind>, cluster: Option<Arc<str>>) -> Self {
+        let place = |member: Value<'_, '_>| {
+            let Range { start, end } = member.span();
+            (start as u32, end as u32)
+        };
+        Self { places: list.items().map(place).collect(), kind, cluster }
+    }
+
+    /// Without members, and perhaps not even a list.
+    fn empty() -> Self {
+        Self { places: Vec::new(), kind: None, cluster: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Each member, given the text of the list.
+    pub(crate) fn members<'l>(&'l self, outer: &'l str) -> impl Iterator<Item = Inner> + use<'l> {
+        self.places.iter().map(move |&(start, end)| self.member(start as usize..end as usize, outer))
+    }
+
+    fn member(&self, span: Range<usize>, outer: &str) -> Inner {
+        let text = outer.get(span.clone()).unwrap_or_default();
+        // A member that holds its document as text, or that has to be told its kind, is written anew.
+        let written = match (text.as_bytes().first(), &self.kind) {
+            (Some(b'"'), _) => Parser::default().parse(text, usize::MAX, |root| root.str().map(str::to_owned)),
+            (Some(b'{'), Some(kind)) => Parser::default().parse(text, usize::MAX, |root| kind.told(root)),
+            _ => Ok(None),
+        };
+        let place = written.ok().flatten().map_or(Place::Span(span), Place::Text);
+        Inner { place, cluster: self.cluster.clone() }
+    }
+}
+
+/// Finds the documents inside a document, whose text is `text`; `None` if it is no wrapping that is known. What is
+/// compressed may have `bytes_left`, from which its length is taken: a record is not worth more, however often it
+/// compresses.
+pub(crate) fn open(root: Value<'_, '_>, text: &str, bytes_left: &mut usize) -> Option<Opened> {
     if root.is_array() {
-        return Some(Opened::List(root.items().map(|member| inner(member, text, None)).collect()));
+        return Some(Opened::List(List::of(root, None, None)));
+    }
+    // CloudWatch tries whether it can deliver.
+    if root.get("messageType").and_then(Value::str) == Some("CONTROL_MESSAGE") && root.get("logEvents").is_some() {
+        return Some(Opened::List(List::empty()));
     }
     let cluster = cluster_of(root);
-    let list = LISTS.into_iter().find_map(|key| Some((key, root.get(key).filter(|list| list.is_array())?)));
+    let list = LISTS.into_iter().find_map(|key| Some((key, root.get(key).filter(|list| is_list(root, *list))?)));
     if let Some((key, list)) = list {
         let kind = if key == "items" { ItemKind::of(root) } else { None };
-        let member = |member: Value<'_, '_>| match kind.as_ref().and_then(|kind| kind.told(member)) {
-            Some(told) => Inner { place: Place::Text(told), cluster: cluster.clone() },
-            None => inner(member, text, cluster.clone()),
-        };
-        return Some(Opened::List(list.items().map(member).collect()));
+        return Some(Opened::List(List::of(list, kind, cluster)));
     }
     if let Some(event) = gke::event_of(root) {
         return Some(Opened::One(Inner { place: Place::Text(event), cluster }));
+    }
+    if let Some(document) = firehose(root, bytes_left) {
+        return Some(Opened::One(Inner { place: Place::Text(document), cluster }));
     }
     // Azure wraps a shipper's record once more, as text or as it is, and spells the key in more than one way.
     let properties = root.entries().find(|(key, _)| key.eq_ignore_ascii_case("properties")).map(|(_, value)| value);
@@ -125,10 +206,36 @@ pub(crate) fn open(root: Value<'_, '_>, text: &str) -> Option<Opened> {
     Some(Opened::One(inner(held, text, cluster)))
 }
 
+/// Whether an array of the root is what the root is there for. An empty one among much else is not.
+fn is_list(root: Value<'_, '_>, list: Value<'_, '_>) -> bool {
+    list.is_array() && (list.items().next().is_some() || root.entries().nth(EMPTY_LIST_KEYS_MAX).is_none())
+}
+
+/// What a shipper's document holds. Text comes first: Filebeat and others have objects of their own under the same names.
 fn held_by<'t, 'i>(holder: Value<'t, 'i>) -> Option<Value<'t, 'i>> {
-    let held = HELD.into_iter().filter_map(|key| holder.get(key)).find(|held| is_document(*held));
+    let held = || HELD.into_iter().filter_map(move |key| holder.get(key)).filter(|held| is_document(*held));
+    let text = held().find(|held| held.str().is_some());
+    let original = || holder.get("event")?.get("original").filter(|held| held.str().is_some() && is_document(*held));
     let log = || holder.entries().find(|(key, _)| key.eq_ignore_ascii_case("log")).map(|(_, held)| held);
-    held.or_else(log).filter(|held| is_document(*held))
+    text.or_else(original).or_else(|| held().next()).or_else(log).filter(|held| is_document(*held))
+}
+
+/// The document of a Firehose record; `None` if it is none, or compresses more than is left.
+fn firehose(root: Value<'_, '_>, bytes_left: &mut usize) -> Option<String> {
+    let data = root.get("data")?.text()?;
+    if root.entries().any(|(key, _)| !FIREHOSE.contains(&key)) {
+        return None;
+    }
+    let bytes = STANDARD.decode(data).ok()?;
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return String::from_utf8(bytes).ok();
+    }
+    let mut text = String::new();
+    // One byte more tells whether there was more.
+    let read = MultiGzDecoder::new(&bytes[..]).take(*bytes_left as u64 + 1).read_to_string(&mut text);
+    let is_within = text.len() <= *bytes_left;
+    *bytes_left = bytes_left.saturating_sub(text.len());
+    read.ok().filter(|_| is_within).map(|_| text)
 }
 
 fn inner(member: Value<'_, '_>, text: &str, cluster: Option<Arc<str>>) -> Inner {
@@ -141,18 +248,19 @@ fn inner(member: Value<'_, '_>, text: &str, cluster: Option<Arc<str>>) -> Inner 
 }
 
 /// What the members of a list of one kind are: the API writes it on the list alone.
-#[derive(Clone, Copy, Debug)]
-struct ItemKind<'i> {
-    kind: &'i str,
-    api_version: &'i str,
+#[derive(Debug)]
+struct ItemKind {
+    kind: String,
+    api_version: String,
 }
 
-impl<'i> ItemKind<'i> {
+impl ItemKind {
     /// By the list. Members of a mere `List` tell their kind, and audit events are known by more than that.
-    fn of(list: Value<'_, 'i>) -> Option<Self> {
+    fn of(list: Value<'_, '_>) -> Option<Self> {
         let kind = list.get("kind")?.text()?.strip_suffix("List").filter(|kind| !kind.is_empty())?;
         let api_version = list.get("apiVersion")?.text()?;
-        (!api_version.starts_with("audit.k8s.io/")).then_some(Self { kind, api_version })
+        let is_told = !api_version.starts_with("audit.k8s.io/") && kind.len().max(api_version.len()) <= KIND_BYTES_MAX;
+        is_told.then(|| Self { kind: kind.to_owned(), api_version: api_version.to_owned() })
     }
 
     /// The text of a member that lacks its kind, with what it lacks, so that it stands for itself wherever it is kept.
@@ -168,9 +276,9 @@ impl<'i> ItemKind<'i> {
             let value = serde_json::to_string(value).unwrap_or_default();
             text.push_str(&format!("{before}\"{key}\":{value}"));
         };
-        put("kind", self.kind);
+        put("kind", &self.kind);
         if member.get("apiVersion").is_none() {
-            put("apiVersion", self.api_version);
+            put("apiVersion", &self.api_version);
         }
         if !rest.starts_with('}') {
             text.push(',');
@@ -200,14 +308,15 @@ pub(crate) fn line(document: &str, depth_max: usize, is_wanted: fn(&str) -> bool
     }
     let mut document = Cow::Borrowed(document);
     let mut cluster = None;
+    let mut bytes_left = INFLATED_BYTES_MAX;
     for _ in 0..=WRAPPINGS_MAX {
         let step = Parser::default().parse(&document, depth_max, |root| {
             if let Some(line) = line_of(root, is_wanted) {
                 return Some(Step::Found(line));
             }
-            match open(root, &document)? {
+            match open(root, &document, &mut bytes_left)? {
                 Opened::One(inner) => Some(Step::Inside(inner)),
-                Opened::List(mut list) if list.len() == 1 => list.pop().map(Step::Inside),
+                Opened::List(list) if list.len() == 1 => list.members(&document).next().map(Step::Inside),
                 Opened::List(_) => None,
             }
         });
@@ -279,7 +388,8 @@ pub(crate) fn unprefixed(text: &str) -> &str {
     };
     let header = &bytes[..bytes.len().min(HEADER_BYTES_MAX)];
     match memchr::memchr2(b'{', b'\n', header) {
-        Some(at) if begins_header && bytes[at] == b'{' && at > 0 && matches!(bytes[at - 1], b' ' | b':' | b'\t') => {
+        // Syslog puts a byte order mark before a message that is UTF-8.
+        Some(at) if begins_header && bytes[at] == b'{' && text[..at].ends_with([' ', ':', '\t', '\u{feff}']) => {
             &text[at..]
         }
         _ => text,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use palisade_events::entity::workload_of_pod;
 use palisade_events::fields::FieldRef;
-use palisade_events::schema::{Int, Long, Text, Word};
+use palisade_events::schema::{Int, Long, Text, Word, Words};
 use palisade_events::time::{Micros, SECOND, parse_rfc3339};
 use palisade_events::{CoverageKind, EventBuilder, RecordMeta, col};
 
@@ -32,15 +32,17 @@ pub(crate) struct Falco;
 
 impl JsonFormat for Falco {
     fn read<'i>(&mut self, root: Value<'_, 'i>, reading: &mut Reading<'_>) -> Result<Made<'i>, Refusal> {
+        let refusal = ("not_a_falco_alert", "no rule with a priority, output or output_fields".to_owned());
+        if !root.is_object() {
+            return Err(refusal);
+        }
         let mut alert = Alert { list_items_max: reading.list_items_max(), ..Alert::default() };
         reading.walk(root, Place::Root, &mut alert);
         // Rules name Falco's fields without the object that holds them.
         if let Some(fields) = root.get("output_fields").filter(|fields| fields.is_object()) {
             reading.walk_fields(fields, &mut alert);
         }
-        let Some(rule) = alert.rule.filter(|_| alert.is_alert) else {
-            return Err(("not_a_falco_alert", "no rule with a priority, output or output_fields".to_owned()));
-        };
+        let Some(rule) = alert.rule.filter(|_| alert.is_alert) else { return Err(refusal) };
         let Some((time, original)) = alert.time(reading.record) else {
             return Err(("missing_time", "no readable time in the alert or its carrier".to_owned()));
         };
@@ -83,6 +85,7 @@ struct Alert<'i> {
     seen_so_far: Option<i64>,
     is_dropping: bool,
     container: Option<&'i str>,
+    container_full: Option<&'i str>,
     container_name: Option<&'i str>,
     image: Option<&'i str>,
     repository: Option<&'i str>,
@@ -96,7 +99,12 @@ struct Alert<'i> {
     connection: Connection<'i>,
     path: Option<&'i str>,
     evt_type: Option<&'i str>,
+    /// What a system call returned: a number, and its name.
+    returned: Option<i64>,
+    result: Option<&'i str>,
     verb: Option<&'i str>,
+    /// What was asked of a cloud.
+    call: Option<&'i str>,
     target: Option<&'i str>,
     target_name: Option<&'i str>,
     /// By distance from the process.
@@ -171,6 +179,8 @@ impl<'i> Alert<'i> {
         match key {
             "evt.time" | "evt.time.iso8601" => self.evt_time = self.evt_time.or(value.int()),
             "evt.type" => self.evt_type = present(value),
+            "evt.res" => self.result = present(value),
+            "evt.rawres" => self.returned = value.int(),
             "evt.hostname" => self.fields_host = present(value),
             "n_drops" => self.drops = value.int(),
             "scap.n_drops" => self.drops_so_far = value.int(),
@@ -182,6 +192,7 @@ impl<'i> Alert<'i> {
             "proc.cmdline" => put_text(row, col::PROCESS_CMD_LINE, value),
             "proc.exepath" => word(row, col::PROCESS_FILE_PATH),
             "proc.pid" => put_long(row, col::PROCESS_PID, value),
+            "proc.vpid" => put_long(row, col::PROCESS_NAMESPACE_PID, value),
             "proc.cwd" => word(row, col::PROCESS_CWD),
             "proc.pname" => word(row, col::PARENT_PROCESS_NAME),
             "proc.ppid" => put_long(row, col::PARENT_PROCESS_PID, value),
@@ -195,6 +206,7 @@ impl<'i> Alert<'i> {
                 }
             }
             "container.id" => self.container = present(value),
+            "container.full_id" => self.container_full = present(value),
             "container.name" => self.container_name = present(value),
             "container.image" => self.image = present(value),
             "container.image.repository" => self.repository = present(value),
@@ -202,6 +214,7 @@ impl<'i> Alert<'i> {
             "container.image.digest" => self.digest = present(value),
             "k8s.ns.name" | "k8smeta.ns.name" | "ka.target.namespace" => word(row, col::NAMESPACE_NAME),
             "k8s.pod.name" | "k8smeta.pod.name" => self.pod = self.pod.or(present(value)),
+            "k8s.pod.uid" | "k8s.pod.id" | "k8smeta.pod.uid" => word(row, col::POD_UID),
             "k8s.deployment.name" | "k8smeta.deployment.name" => self.workload = self.workload.or(present(value)),
             "fd.name" => self.fd_name = present(value),
             "fs.path.name" | "evt.arg.path" => self.path = self.path.or(present(value)),
@@ -212,6 +225,14 @@ impl<'i> Alert<'i> {
             "fd.l4proto" => self.connection.protocol = present(value),
             "ka.auditid" => put_text(row, col::METADATA_CORRELATION_UID, value),
             "ka.user.name" => self.user = spelled(value).or(self.user.take()),
+            "ka.user.groups" => {
+                self.cut |= put_list(row, col::ACTOR_USER_GROUPS, value, self.list_items_max);
+            }
+            "ka.impuser.name" => word(row, col::ACTOR_IMPERSONATED_NAME),
+            "ka.sourceips" => {
+                self.connection.src_ip = listed(value).last().or(self.connection.src_ip);
+                self.cut |= put_list(row, col::SRC_ENDPOINT_IPS, value, self.list_items_max);
+            }
             "ka.verb" => self.verb = present(value),
             "ka.uri" => put_text(row, col::HTTP_URL_PATH, value),
             "ka.useragent" => word(row, col::HTTP_USER_AGENT),
@@ -222,6 +243,13 @@ impl<'i> Alert<'i> {
             "ka.auth.reason" => word(row, col::AUTHORIZATION_REASON),
             "ka.response.code" => put_int(row, col::API_RESPONSE_CODE, value),
             "ka.req.pod.containers.image" => self.image = present(value),
+            "ct.id" => put_text(row, col::METADATA_CORRELATION_UID, value),
+            "ct.name" => self.call = present(value),
+            "ct.src" => word(row, col::API_SERVICE_NAME),
+            "ct.region" => word(row, col::CLOUD_REGION),
+            "ct.error" => word(row, col::API_RESPONSE_ERROR),
+            "ct.user" => self.user = spelled(value).or(self.user.take()),
+            "ct.srcip" => self.connection.src_ip = present(value).or(self.connection.src_ip),
             _ => self.ancestor(key, value),
         }
     }
@@ -243,9 +271,9 @@ impl<'i> Alert<'i> {
         if let Some(time) = self.time.and_then(parse_rfc3339) {
             return Some((time, self.time.unwrap_or_default().into()));
         }
-        if let Some(seconds) = self.seconds {
-            let nanos = self.nanos.unwrap_or(0);
-            let time = seconds.checked_mul(SECOND)?.checked_add(nanos / 1000).and_then(in_range)?;
+        let nanos = self.nanos.unwrap_or(0);
+        let micros = |seconds: i64| seconds.checked_mul(SECOND)?.checked_add(nanos / 1000).and_then(in_range);
+        if let Some((seconds, time)) = self.seconds.and_then(|seconds| Some((seconds, micros(seconds)?))) {
             return Some((time, format!("{seconds}.{nanos:09}").into()));
         }
         // Nanoseconds since the epoch; a number too small to be that is some other clock's.
@@ -279,12 +307,13 @@ impl<'i> Alert<'i> {
         row.put_int(col::CLASS_UID, CLASS_DETECTION);
         row.put_int(col::ACTIVITY_ID, 1);
         row.put_word(col::METADATA_PRODUCT_NAME, "falco");
-        let operation = self.verb.or(self.evt_type);
+        let is_request = self.verb.is_some() || self.target.is_some() || self.call.is_some();
+        let operation = self.verb.or(self.call).or(self.evt_type);
         let words = [
             (col::FINDING_INFO_TITLE, self.rule),
             (col::METADATA_LOG_NAME, self.source),
             (col::DEVICE_HOSTNAME, self.host.or(self.fields_host)),
-            (col::SYSCALL, self.evt_type.filter(|_| self.verb.is_none())),
+            (col::SYSCALL, self.evt_type.filter(|_| !is_request)),
             (col::API_OPERATION, operation),
             (col::RESOURCE_TYPE, self.target),
             (col::ACTOR_USER_NAME, self.user.as_deref()),
@@ -295,8 +324,12 @@ impl<'i> Alert<'i> {
                 row.put_word(column, word);
             }
         }
+        let account = self.user.as_deref().and_then(|user| user.strip_prefix("system:serviceaccount:"));
+        if let Some((namespace, name)) = account.and_then(|account| account.split_once(':')) {
+            row.put_word(col::ACTOR_SERVICE_ACCOUNT, &format!("{namespace}/{name}"));
+        }
         // Alerts about API requests have a user, but no process.
-        if self.target.is_none() {
+        if !is_request {
             if let Some(user) = &self.user {
                 row.put_word(col::PROCESS_USER_NAME, user);
             }
@@ -317,6 +350,7 @@ impl<'i> Alert<'i> {
         if let Some(workload) = self.workload.or(pod.map(workload_of_pod)) {
             row.put_word(col::WORKLOAD_NAME, workload);
         }
+        self.put_result(row);
         self.put_container(row);
         self.put_descriptor(row);
         if !self.ancestors.is_empty() {
@@ -325,8 +359,19 @@ impl<'i> Alert<'i> {
         }
     }
 
+    /// What became of the system call.
+    fn put_result(&self, row: &mut EventBuilder) {
+        if let Some(code) = self.returned {
+            row.put_long(col::EXIT_CODE, code);
+        }
+        let is_success = self.returned.map(|code| code >= 0).or(self.result.map(|name| name == "SUCCESS"));
+        if let Some(is_success) = is_success {
+            row.put_int(col::STATUS_ID, if is_success { 1 } else { 2 });
+        }
+    }
+
     fn put_container(&self, row: &mut EventBuilder) {
-        if let Some(id) = self.container {
+        if let Some(id) = self.container_full.or(self.container) {
             container::put(row, id);
         }
         if let Some(name) = self.container_name.filter(|_| self.container != Some("host")) {
@@ -422,6 +467,22 @@ fn put_int(row: &mut EventBuilder, column: Int, value: Value<'_, '_>) {
     if let Some(number) = value.int().and_then(|n| i32::try_from(n).ok()) {
         row.put_int(column, number);
     }
+}
+
+/// Items of an array, or of a text that lists them: `(a,b)`.
+fn listed<'t, 'i>(value: Value<'t, 'i>) -> impl Iterator<Item = &'i str> + use<'t, 'i> {
+    let text = present(value).unwrap_or_default().trim_start_matches('(').trim_end_matches(')');
+    let written = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    value.items().filter_map(present).chain(written)
+}
+
+/// Puts what a list holds, at most `max`; tells whether some were left out.
+fn put_list(row: &mut EventBuilder, column: Words, value: Value<'_, '_>, max: usize) -> bool {
+    let mut items = listed(value);
+    if let Some(first) = items.next() {
+        row.put_words(column, std::iter::once(first).chain(items).take(max));
+    }
+    listed(value).nth(max).is_some()
 }
 
 fn port(value: Value<'_, '_>) -> Option<u16> {

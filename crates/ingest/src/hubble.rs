@@ -18,7 +18,7 @@ use self::flow::{Flow, Part};
 use crate::decode::in_range;
 use crate::document::{Fact, JsonFormat, Made, Reading, Refusal};
 use crate::json::{Columns, Value};
-use crate::put::{first, text, word, words};
+use crate::put::{self, first, text, word, words};
 
 mod flow;
 mod end;
@@ -48,6 +48,7 @@ impl JsonFormat for Hubble {
         let Some((time, original)) = document.time(reading.record) else {
             return Err(("missing_time", "no readable time in the event or its carrier".to_owned()));
         };
+        put::cluster(reading, document.flow.cluster(document.node));
         match kind {
             Kind::Lost => {
                 reading.facts.push(document.lost.fact(document.node, time));

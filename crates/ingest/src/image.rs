@@ -1,4 +1,8 @@
 //! Image references, split into repository, tag and digest.
+//!
+//! Images of Docker Hub are written with and without the hub's name, depending on the runtime. In the column they have the
+//! short name: `nginx` for `docker.io/library/nginx`, `bitnami/redis` for `docker.io/bitnami/redis`. An image's id, the
+//! bare `sha256:…` of an image that nobody named, is neither a repository nor a digest: no registry knows it.
 
 use palisade_events::{EventBuilder, col};
 
@@ -13,9 +17,17 @@ pub(crate) struct Image<'i> {
     pub(crate) digest: Option<&'i str>,
 }
 
+/// Names of Docker Hub's registry, and its folder of official images.
+const HUBS: [&str; 3] = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"];
+const OFFICIAL: &str = "library/";
+
 impl<'i> Image<'i> {
-    /// Splits a reference. A colon before the last slash belongs to the registry's port, not to a tag.
+    /// Splits a reference. A colon before the last slash belongs to the registry's port, not to a tag. An image's id has
+    /// no parts.
     pub(crate) fn parse(reference: &'i str) -> Self {
+        if is_id(reference) {
+            return Self { name: "", tag: None, digest: None };
+        }
         let (rest, digest) = match reference.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest).filter(|d| !d.is_empty())),
             None => (reference, None),
@@ -29,10 +41,10 @@ impl<'i> Image<'i> {
 
     /// Puts the parts into the current row.
     pub(crate) fn put(self, row: &mut EventBuilder) {
-        if self.name.is_empty() {
+        if self.name.is_empty() || is_id(self.name) {
             return;
         }
-        row.put_word(col::CONTAINER_IMAGE_NAME, self.name);
+        row.put_word(col::CONTAINER_IMAGE_NAME, familiar(self.name));
         if let Some(tag) = self.tag {
             row.put_word(col::CONTAINER_IMAGE_TAG, tag);
         }
@@ -40,6 +52,17 @@ impl<'i> Image<'i> {
             row.put_word(col::CONTAINER_IMAGE_UID, digest);
         }
     }
+}
+
+/// A repository's name without that of Docker Hub.
+fn familiar(name: &str) -> &str {
+    let bare = HUBS.iter().find_map(|hub| name.strip_prefix(hub)).unwrap_or(name);
+    bare.strip_prefix(OFFICIAL).filter(|official| !official.is_empty() && !official.contains('/')).unwrap_or(bare)
+}
+
+fn is_id(reference: &str) -> bool {
+    let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
+    reference.strip_prefix("sha256:").is_some_and(is_hex)
 }
 
 #[cfg(test)]
@@ -56,8 +79,26 @@ mod tests {
             ("app@sha256:abc", "app", None, Some("sha256:abc")),
             ("registry:5000/app:v2@sha256:abc", "registry:5000/app", Some("v2"), Some("sha256:abc")),
             ("app:", "app", None, None),
+            ("sha256:9d1f", "", None, None),
         ] {
             assert_eq!(Image::parse(reference), Image { name, tag, digest }, "{reference}");
+        }
+    }
+
+    #[test]
+    fn images_of_docker_hub_have_their_short_name() {
+        for (written, name) in [
+            ("nginx", "nginx"),
+            ("docker.io/nginx", "nginx"),
+            ("library/nginx", "nginx"),
+            ("docker.io/library/nginx", "nginx"),
+            ("index.docker.io/library/nginx", "nginx"),
+            ("docker.io/bitnami/redis", "bitnami/redis"),
+            ("bitnami/redis", "bitnami/redis"),
+            ("registry.local/library/nginx", "registry.local/library/nginx"),
+            ("library/tools/nginx", "library/tools/nginx"),
+        ] {
+            assert_eq!(familiar(written), name, "{written}");
         }
     }
 }

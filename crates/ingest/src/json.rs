@@ -166,10 +166,12 @@ impl<'p> Walk<'p> {
 
     fn claim(&mut self, object: Value<'_, '_>, node: usize) {
         for (key, _) in object.entries() {
-            if let Some(step) = self.tree.step(node, key)
-                && key.contains('.')
-            {
-                self.claimed.extend_from_slice(&step.leaves);
+            let Some(step) = self.tree.step(node, key).filter(|_| key.contains('.')) else { continue };
+            for path in &step.leaves {
+                // Once each, however often the key stands there: every value beneath looks through all of them.
+                if !self.claimed.contains(path) {
+                    self.claimed.push(*path);
+                }
             }
         }
     }

@@ -11,7 +11,8 @@ use crate::decode::in_range;
 use crate::document::{Fact, JsonFormat, Made, Reading, Refusal};
 use crate::image::Image;
 use crate::json::{Columns, Value};
-use crate::put::{first, word, words};
+use crate::network::put_ip;
+use crate::put::{self, first, word, words};
 
 pub(crate) mod gke;
 
@@ -42,6 +43,7 @@ impl JsonFormat for K8sAudit {
             reading.facts.push(Fact { kind: CoverageKind::Truncated, window: (time, time), count: 1, detail });
         }
         reading.cut |= event.truncated || event.cut;
+        put::cluster(reading, event.cluster);
         event.finish(reading.row, &mut self.scratch);
         Ok(Made::Event { time, original: original.into() })
     }
@@ -78,6 +80,7 @@ enum Side {
 #[derive(Default)]
 struct Event<'i> {
     list_items_max: usize,
+    cluster: Option<&'i str>,
     kind: Option<&'i str>,
     api_version: Option<&'i str>,
     audit_id: Option<&'i str>,
@@ -199,7 +202,7 @@ impl<'i> Columns<'i> for Event<'i> {
             },
             Place::CloudResource if key == "labels" => return Some(Place::CloudLabels),
             Place::CloudLabels => match key {
-                "cluster_name" => word(row, col::CLUSTER_NAME, value),
+                "cluster_name" => first(&mut self.cluster, value),
                 "project_id" => word(row, col::CLOUD_ACCOUNT_UID, value),
                 "location" => {
                     if let Some(location) = value.text() {
@@ -229,7 +232,7 @@ impl<'i> Event<'i> {
             "timestamp" => first(&mut self.times[2], value),
             "sourceIPs" => {
                 if let Some(last) = value.items().filter_map(Value::text).last() {
-                    row.put_word(col::SRC_ENDPOINT_IP, last);
+                    put_ip(row, col::SRC_ENDPOINT_IP, last);
                     self.cut |= words(row, col::SRC_ENDPOINT_IPS, value, self.list_items_max);
                 }
             }
@@ -367,7 +370,7 @@ impl<'i> Event<'i> {
                 }
             }
             (_, Some(name)) => {
-                if let Some(kind) = workload_kind(resource) {
+                if let Some((kind, name)) = workload_of(resource, name) {
                     row.put_word(col::WORKLOAD_NAME, name);
                     row.put_word(col::WORKLOAD_KIND, kind);
                 }
@@ -409,6 +412,22 @@ fn first_item<'i>(slot: &mut Option<&'i str>, value: Value<'_, 'i>) {
     if slot.is_none() {
         *slot = value.items().find_map(Value::text);
     }
+}
+
+/// Kind and name of the workload that an object is, or that it was made for: a Deployment's ReplicaSet and a CronJob's Job
+/// are called as its pods are, without the last part.
+fn workload_of<'n>(resource: &str, name: &'n str) -> Option<(&'static str, &'n str)> {
+    let kind = workload_kind(resource)?;
+    let maker_kind = match kind {
+        "ReplicaSet" => "Deployment",
+        "Job" => "CronJob",
+        _ => return Some((kind, name)),
+    };
+    let maker = name.rsplit_once('-').filter(|(maker, last)| {
+        let is_number = last.bytes().all(|b| b.is_ascii_digit());
+        !maker.is_empty() && (kind == "ReplicaSet" || is_number) && workload_of_pod(&format!("{name}-bbbbb")) == *maker
+    });
+    Some(maker.map_or((kind, name), |(maker, _)| (maker_kind, maker)))
 }
 
 /// The kind of the workloads that a resource of the API is.

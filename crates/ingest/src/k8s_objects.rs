@@ -50,7 +50,7 @@ impl JsonFormat for K8sObjects {
             Some(Watch::Bookmark) => return Ok(Made::Structure),
             Some(Watch::Error) => {
                 // Who watches has to list anew: what happened until then, nobody tells.
-                let time = carried.unwrap_or(0);
+                let time = carried.or(reading.lane_max).unwrap_or(0);
                 let detail = shown.error();
                 reading.facts.push(Fact { kind: CoverageKind::Gap, window: (time, time), count: -1, detail });
                 return Ok(Made::Facts);

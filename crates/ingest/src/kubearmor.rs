@@ -47,6 +47,7 @@ impl JsonFormat for KubeArmor {
             return Ok(Made::Facts);
         }
         reading.cut |= alert.cut;
+        put::cluster(reading, alert.cluster);
         alert.finish(kind, reading.row);
         Ok(Made::Event { time, original })
     }
@@ -64,6 +65,7 @@ enum Place {
 struct Alert<'i> {
     list_items_max: usize,
     cut: bool,
+    cluster: Option<&'i str>,
     kind: Option<&'i str>,
     operation: Option<&'i str>,
     has_mark: bool,
@@ -121,7 +123,7 @@ impl<'i> Alert<'i> {
             "Timestamp" | "timestamp" => self.seconds = value.int(),
             // Else every cluster that nobody named would be one, and none the one that the configuration names.
             "ClusterName" | "clusterName" if value.str().is_some_and(|name| name.eq_ignore_ascii_case(UNNAMED)) => {}
-            "ClusterName" | "clusterName" => put::word(row, col::CLUSTER_NAME, value),
+            "ClusterName" | "clusterName" => first(&mut self.cluster, value),
             "HostName" | "hostName" => first(&mut self.host, value),
             "NamespaceName" | "namespaceName" => first(&mut self.namespace, value),
             "PodName" | "podName" => first(&mut self.pod, value),

@@ -1,11 +1,16 @@
 //! Connections: both ends, the protocol, and the id that every reporter of one connection gives it.
 //!
+//! One address has one spelling, whoever wrote it: an IPv4 address mapped into IPv6 (`::ffff:10.0.0.7`) is the IPv4
+//! address, and IPv6 addresses are written as RFC 5952 has them. What is no address is kept as it is.
+//!
 //! Not here: names of ends (pods, services), which formats write in too many ways.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use palisade_events::schema::Word;
 use palisade_events::{EventBuilder, col};
 use sha1::{Digest, Sha1};
 
@@ -39,7 +44,7 @@ impl Connection<'_> {
         ];
         for (ip_column, port_column, ip, port) in ends {
             if let Some(ip) = ip.filter(|ip| !ip.is_empty()) {
-                row.put_word(ip_column, ip);
+                put_ip(row, ip_column, ip);
             }
             if let Some(port) = port.filter(|_| has_ports) {
                 row.put_int(port_column, i32::from(port));
@@ -63,8 +68,7 @@ impl Connection<'_> {
     /// the ports where the protocol has them.
     pub(crate) fn community_uid(&self) -> Option<String> {
         let protocol = number_of(self.protocol?)?;
-        let (src, dst): (IpAddr, IpAddr) = (self.src_ip?.parse().ok()?, self.dst_ip?.parse().ok()?);
-        let (mut from, mut to) = (octets(src), octets(dst));
+        let (mut from, mut to) = (octets(address(self.src_ip?)?), octets(address(self.dst_ip?)?));
         let mut ports = match protocol {
             TCP | UDP | SCTP => Some((self.src_port?, self.dst_port?)),
             ICMP | ICMP6 => {
@@ -93,6 +97,19 @@ impl Connection<'_> {
     }
 }
 
+/// Puts an address into the current row, in the one spelling that it has.
+pub(crate) fn put_ip(row: &mut EventBuilder, column: Word, ip: &str) {
+    row.put_word(column, &canonical(ip));
+}
+
+fn canonical(ip: &str) -> Cow<'_, str> {
+    address(ip).map_or(Cow::Borrowed(ip), |address| address.to_string().into())
+}
+
+fn address(ip: &str) -> Option<IpAddr> {
+    Some(ip.parse::<IpAddr>().ok()?.to_canonical())
+}
+
 fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
@@ -101,7 +118,16 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 fn number_of(protocol: &str) -> Option<u8> {
-    let known = [("tcp", TCP), ("udp", UDP), ("sctp", SCTP), ("icmp", ICMP), ("icmpv4", ICMP), ("icmpv6", ICMP6)];
+    let known = [
+        ("tcp", TCP),
+        ("udp", UDP),
+        ("sctp", SCTP),
+        ("icmp", ICMP),
+        ("icmpv4", ICMP),
+        ("icmpv6", ICMP6),
+        ("icmp6", ICMP6),
+        ("ipv6-icmp", ICMP6),
+    ];
     let named = known.into_iter().find(|(name, _)| protocol.eq_ignore_ascii_case(name)).map(|(_, number)| number);
     named.or_else(|| protocol.parse().ok())
 }
@@ -166,5 +192,25 @@ mod tests {
         let aggregated = Connection { src_port: None, ..there };
         assert_eq!(aggregated.community_uid(), None);
         assert_eq!(Connection { dst_ip: Some("nginx"), ..there }.community_uid(), None);
+    }
+
+    #[test]
+    fn an_address_has_one_spelling_and_its_connection_one_id() {
+        for (written, spelling) in [
+            ("10.0.0.7", "10.0.0.7"),
+            ("::ffff:10.0.0.7", "10.0.0.7"),
+            ("::FFFF:a00:7", "10.0.0.7"),
+            ("2001:DB8:0:0::0001", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+            ("nginx", "nginx"),
+        ] {
+            assert_eq!(canonical(written), spelling, "{written}");
+        }
+        let plain = connection(("10.0.0.7", 43210), ("10.0.0.9", 443), "tcp");
+        let mapped = connection(("::ffff:10.0.0.7", 43210), ("::ffff:a00:9", 443), "tcp");
+        assert_eq!(plain.community_uid(), mapped.community_uid());
+        let ping = |protocol| connection(("fe80::1", 128), ("fe80:0::2", 0), protocol).community_uid();
+        assert!(ping("ICMPv6").is_some());
+        assert_eq!([ping("icmp6"), ping("ipv6-icmp"), ping("58")], [ping("ICMPv6"), ping("ICMPv6"), ping("ICMPv6")]);
     }
 }

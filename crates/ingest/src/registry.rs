@@ -16,6 +16,7 @@ use crate::decode::in_range;
 use crate::document::{JsonFormat, Made, Reading, Refusal};
 use crate::image::Image;
 use crate::json::{Columns, Value};
+use crate::network::put_ip;
 use crate::put::{first, text, word};
 
 /// OCSF API activity.
@@ -152,7 +153,7 @@ impl<'i> Event<'i> {
         }
         if let Some((client, port)) = self.client.map(host_and_port) {
             let is_address = client.parse::<IpAddr>().is_ok();
-            row.put_word(if is_address { col::SRC_ENDPOINT_IP } else { col::SRC_ENDPOINT_HOSTNAME }, client);
+            put_ip(row, if is_address { col::SRC_ENDPOINT_IP } else { col::SRC_ENDPOINT_HOSTNAME }, client);
             if let Some(port) = port {
                 row.put_int(col::SRC_ENDPOINT_PORT, i32::from(port));
             }

@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 
 use crate::auditd;
 use crate::decode::{Decoded, Decoder, Format, LaneContext, decoder};
-use crate::envelope::{self, Opened, WRAPPINGS_MAX};
+use crate::envelope::{self, INFLATED_BYTES_MAX, Inner, Opened, WRAPPINGS_MAX};
 use crate::file::open_content;
 use crate::json::{Parser, Value};
 
@@ -57,16 +57,18 @@ fn of_document(text: &str, depth: usize) -> Option<&'static str> {
     }
     match keys::format_of(text) {
         // A shipper's document is of the format that it carries, if that is known.
-        found @ (None | Some("ecs")) if depth < WRAPPINGS_MAX => inside(text, depth).or(found),
+        None if depth < WRAPPINGS_MAX => inside(text, depth, false),
+        Some("ecs") if depth < WRAPPINGS_MAX => inside(text, depth, true).or(Some("ecs")),
         found => found,
     }
 }
 
-/// The format of the first document inside a wrapping.
-fn inside(text: &str, depth: usize) -> Option<&'static str> {
+/// The format of the first document inside a wrapping. Inside of one that is readable by itself, only a whole document
+/// counts: a line that merely holds the beginning of one, such as a request that some server logs, must not lose it.
+fn inside(text: &str, depth: usize, only_whole: bool) -> Option<&'static str> {
     let parsed = Parser::default().parse(text, DEPTH_MAX, |root: Value<'_, '_>| {
         let carries_record = envelope::line_of(root, is_carried_audit_record).is_some();
-        (carries_record, envelope::open(root, text))
+        (carries_record, envelope::open(root, text, &mut { INFLATED_BYTES_MAX }))
     });
     let Ok((carries_record, opened)) = parsed else {
         // The beginning of a long list: its first member tells.
@@ -76,10 +78,27 @@ fn inside(text: &str, depth: usize) -> Option<&'static str> {
         return Some("auditd");
     }
     let list = match opened? {
+        Opened::One(inner) if only_whole && !(inner.is_bare() && is_object(inner.text(text))) => return None,
         Opened::One(inner) => return of_document(inner.text(text), depth + 1),
         Opened::List(list) => list,
     };
-    list.iter().take(LOOK_LINES).find_map(|inner| of_document(inner.text(text), depth + 1))
+    list.members(text).take(LOOK_LINES).find_map(|inner| of_document(inner.text(text), depth + 1))
+}
+
+fn is_object(text: &str) -> bool {
+    Parser::default().parse(text, DEPTH_MAX, |root| root.is_object()).unwrap_or(false)
+}
+
+/// Whether a document is a list without members, or wraps nothing but such.
+fn holds_nothing(text: &str, depth: usize) -> bool {
+    let open = |root: Value<'_, '_>| envelope::open(root, text, &mut { INFLATED_BYTES_MAX });
+    let opened = Parser::default().parse(text, DEPTH_MAX, open).ok().flatten();
+    let is_nothing = |inner: &Inner| depth < WRAPPINGS_MAX && holds_nothing(inner.text(text), depth + 1);
+    match opened {
+        Some(Opened::List(list)) => list.len() <= LOOK_LINES && list.members(text).all(|inner| is_nothing(&inner)),
+        Some(Opened::One(inner)) => is_nothing(&inner),
+        None => false,
+    }
 }
 
 /// Decodes each record by the format that it shows itself to be.
@@ -121,6 +140,10 @@ impl Decoder for Sniffed {
         }
         // What is wrong with any record is found as for all formats; the rest is of none.
         if let Some(text) = self.context.intake_document(out, record, payload) {
+            if holds_nothing(envelope::unprefixed(text), 0) {
+                out.counts.used += 1;
+                return Ok(());
+            }
             let detail = "it has the marks of no format that is known".to_owned();
             self.context.reject(out, record, "unknown_format", detail, text.as_bytes());
             out.counts.rejected += 1;

@@ -10,6 +10,7 @@ use self::event::Event;
 use crate::decode::in_range;
 use crate::document::{Fact, JsonFormat, Made, Reading, Refusal};
 use crate::json::{Columns, Value};
+use crate::put;
 use crate::zone::Zone;
 
 mod event;
@@ -45,6 +46,7 @@ impl JsonFormat for Tetragon {
             return Ok(Made::Facts);
         }
         reading.cut |= event.cut;
+        put::cluster(reading, event.cluster);
         event.finish(kind, &mut self.line, reading.row);
         Ok(Made::Event { time, original: original.into() })
     }

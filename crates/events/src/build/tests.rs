@@ -3,7 +3,7 @@
 use arrow::array::{Array, AsArray};
 
 use super::*;
-use crate::schema::col;
+use crate::fields::{FieldRef, FieldValue};
 
 fn required(builder: &mut EventBuilder, uid: &str, time: i64) {
     builder.put_text(col::EVENT_UID, uid);
@@ -59,6 +59,62 @@ fn abandoned_row_leaves_nothing_behind() {
     required(&mut builder, "c", 4);
     builder.end_row();
     assert_eq!(builder.finish().unwrap().uid(0), "c");
+}
+
+#[test]
+fn abandoned_row_leaves_no_trace_in_the_dictionaries() {
+    // Words of sixteen bytes and less are known by their outline, longer ones are compared; nine share slots.
+    let spelled =
+        |n: usize| if n.is_multiple_of(2) { format!("w{n}") } else { format!("a word that is long enough {n}") };
+    let mut builder = EventBuilder::new(Arc::new(FieldPlan::new(["x", "y"])));
+    for batch in 0..2 {
+        let mut kept = Vec::new();
+        for n in 0..60 {
+            let word = spelled(n % 23 + batch);
+            // Abandoned rows bring new words, known ones, and words that a later row brings again.
+            let abandoned = [format!("secret {n}"), word.clone(), spelled(n + 1)][n % 3].clone();
+            required(&mut builder, "gone", n as i64);
+            builder.put_word(col::POD_NAME, &abandoned);
+            for value in [FieldRef::Str(&abandoned), FieldRef::Int(-1), FieldRef::Str(&word), FieldRef::Str("twice")] {
+                builder.fields().put(0, value);
+            }
+            builder.fields().put(1, FieldRef::Str("only ever abandoned"));
+            builder.abandon_row();
+            required(&mut builder, "kept", n as i64);
+            builder.put_word(col::POD_NAME, &word);
+            builder.fields().put(0, FieldRef::Str(&word));
+            builder.end_row();
+            kept.push(word);
+        }
+        let batch = builder.finish().unwrap();
+        let mut distinct: Vec<&str> = Vec::new();
+        for word in &kept {
+            if !distinct.contains(&word.as_str()) {
+                distinct.push(word);
+            }
+        }
+        let pods = batch.word(col::POD_NAME);
+        assert!(kept.iter().enumerate().all(|(row, word)| pods.get(row) == Some(word.as_str())));
+        let words = batch.columns().column(col::POD_NAME.index()).as_dictionary::<Int32Type>();
+        let words: Vec<_> = words.values().as_string::<i32>().iter().flatten().collect();
+        assert_eq!(words, distinct);
+        let [x, y] = batch.fields() else { panic!("two fields are planned") };
+        let values: Vec<_> = distinct.iter().map(|&word| FieldValue::Str(word.into())).collect();
+        assert_eq!(x.values(), values);
+        for (row, word) in kept.iter().enumerate() {
+            let code = distinct.iter().position(|known| known == word).unwrap();
+            assert_eq!(x.codes(row), [code as u32]);
+        }
+        assert!(y.values().is_empty() && y.codes(0).is_empty());
+    }
+}
+
+#[test]
+fn lengths_end_where_offsets_do() {
+    let most = i32::MAX as usize;
+    for (length, expected) in [(0, Some(0)), (most, Some(i32::MAX)), (most + 1, None), (usize::MAX, None)] {
+        assert_eq!(end(length), expected);
+    }
 }
 
 #[test]

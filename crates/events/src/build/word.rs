@@ -5,6 +5,8 @@ use arrow::array::StringArray;
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use hashbrown::HashTable;
 
+use super::end;
+
 /// Distinct strings of a batch. Numbers are given in order of first appearance.
 #[derive(Debug)]
 pub(crate) struct WordDictionary {
@@ -73,9 +75,31 @@ impl Default for WordDictionary {
 }
 
 impl WordDictionary {
-    /// The code of `value`, given on first sight.
+    /// Distinct words so far.
     #[inline]
-    pub(crate) fn code(&mut self, value: &str) -> i32 {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Forgets the word that came last.
+    pub(crate) fn pop(&mut self) {
+        let Some(code) = self.ends.len().checked_sub(1).map(|last| last as i32) else { return };
+        let hash = self.hasher.hash_one(slice(&self.bytes, &self.ends, code));
+        if let Ok(entry) = self.table.find_entry(hash, |&known| known == code) {
+            entry.remove();
+        }
+        self.ends.pop();
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0) as usize);
+        for recent in &mut self.recent {
+            if recent.after_code == code + 1 {
+                *recent = Recent::default();
+            }
+        }
+    }
+
+    /// The code of `value`, given on first sight; `None` if there is no room for it.
+    #[inline]
+    pub(crate) fn code(&mut self, value: &str) -> Option<i32> {
         let word = value.as_bytes();
         let outline = Outline::of(word);
         let slot = outline.slot();
@@ -84,28 +108,29 @@ impl WordDictionary {
             && recent.after_code > 0
             && (word.len() <= Outline::WHOLE || slice(&self.bytes, &self.ends, recent.after_code - 1) == word)
         {
-            return recent.after_code - 1;
+            return Some(recent.after_code - 1);
         }
-        let code = self.hashed(word);
+        let code = self.hashed(word)?;
         self.recent[slot] = Recent { outline, after_code: code + 1 };
-        code
+        Some(code)
     }
 
     #[inline(never)]
-    fn hashed(&mut self, word: &[u8]) -> i32 {
+    fn hashed(&mut self, word: &[u8]) -> Option<i32> {
         let hash = self.hasher.hash_one(word);
         let (bytes, ends) = (&self.bytes, &self.ends);
         let known = self.table.find(hash, |&code| slice(bytes, ends, code) == word).copied();
-        known.unwrap_or_else(|| self.add(hash, word))
+        known.or_else(|| self.add(hash, word))
     }
 
-    fn add(&mut self, hash: u64, word: &[u8]) -> i32 {
-        let code = self.ends.len() as i32;
+    fn add(&mut self, hash: u64, word: &[u8]) -> Option<i32> {
+        // Words are no more than their bytes, but for the empty one.
+        let (code, end) = (end(self.ends.len())?, end(self.bytes.len() + word.len())?);
         self.bytes.extend_from_slice(word);
-        self.ends.push(self.bytes.len() as i32);
+        self.ends.push(end);
         let (bytes, ends, hasher) = (&self.bytes, &self.ends, &self.hasher);
         self.table.insert_unique(hash, code, |&code| hasher.hash_one(slice(bytes, ends, code)));
-        code
+        Some(code)
     }
 
     /// Hands over the values and starts an empty dictionary.

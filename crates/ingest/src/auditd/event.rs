@@ -299,7 +299,7 @@ fn put_network(view: &View<'_>, row: &mut EventBuilder) {
         }
         return;
     }
-    let ip = |key: &str| view.get(key)?.parse::<std::net::IpAddr>().ok();
+    let ip = |key: &str| Some(view.get(key)?.parse::<std::net::IpAddr>().ok()?.to_canonical());
     let port = |key: &str| view.get(key)?.parse::<u16>().ok();
     // `addr` is where a user came from; firewall records name both ends.
     if let Some(from) = ip("addr").or_else(|| ip("saddr")) {

@@ -303,7 +303,6 @@ fn bad_records_are_rejected_with_their_reason() {
         ("{\"a\":1}", "not_an_audit_event"),
         ("[1,2]", "not_an_audit_event"),
         ("7", "not_an_audit_event"),
-        ("{\"kind\":\"EventList\",\"items\":[]}", "empty"),
         ("{\"kind\":\"EventList\",\"items\":[7,{\"items\":7}]}", "not_an_audit_event"),
         ("{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"metadata\":{}}", "not_an_audit_event"),
         (deep.as_str(), "too_deep"),
@@ -316,6 +315,83 @@ fn bad_records_are_rejected_with_their_reason() {
     }
     let (_, out) = run(&Format::K8sAudit, &[vec![b'{', 0xff]], 1);
     assert_eq!(reasons(&out), ["not_utf8"]);
+}
+
+#[test]
+fn lists_without_members_are_structure() {
+    let control = r#"{"messageType":"CONTROL_MESSAGE","owner":"o","logGroup":"","logStream":"","subscriptionFilters":[],
+        "logEvents":[{"id":"","timestamp":1700000000000,"message":"CWL CONTROL MESSAGE: Checking health of destination."}]}"#;
+    for format in [Format::K8sAudit, Format::Auto] {
+        for payload in [r#"{"kind":"EventList","items":[]}"#, r#"{"kind":"PodList","items":[]}"#, "[]", control] {
+            let (_, out) = run(&format, &[payload.into()], 1);
+            assert_eq!((out.counts.used, out.rejects.len(), out.counts.events), (1, 0, 0), "{format:?}: {payload}");
+        }
+        let (_, out) = run(&format, &[r#"{"a":1,"b":2,"c":3,"d":4,"events":[]}"#.into()], 1);
+        assert_eq!((out.counts.used, out.counts.rejected), (0, 1), "{format:?}");
+    }
+}
+
+#[test]
+fn rejects_of_one_record_are_bounded() {
+    for (members, kept, folded) in [(100, 100, None), (101, 101, None), (5000, 101, Some("for 4899 more"))] {
+        let payload = format!("[{}1]", "1,".repeat(members - 1));
+        let (_, out) = run(&Format::K8sAudit, &[payload.into(), b"7".to_vec()], 1);
+        assert_eq!((out.rejects.len(), out.counts.rejected), (kept + 1, 2), "{members} members");
+        let told = out.rejects[kept - 1].detail.as_str();
+        assert_eq!(told.contains("it stands for"), folded.is_some(), "{told}");
+        assert!(told.contains(folded.unwrap_or_default()), "{told}");
+    }
+}
+
+#[test]
+fn a_list_told_what_its_members_are_is_not_worth_more_than_it_says() {
+    let payload =
+        format!(r#"{{"kind":"{}List","apiVersion":"v1","items":[{}{{}}]}}"#, "K".repeat(200_000), "{},".repeat(2000));
+    let (_, out) = run(&Format::K8sObjects, &[payload.into()], 1);
+    assert_eq!((out.counts.rejected, out.rejects.len()), (1, 101));
+    assert!(out.rejects.iter().all(|reject| reject.raw.len() < 100));
+}
+
+#[test]
+fn an_array_of_alerts_is_an_alert_each() {
+    let alert = |rule: &str| format!(r#"{{"rule":"{rule}","priority":"Notice","time":"2024-05-05T10:00:00Z"}}"#);
+    let (batches, _) = run(&Format::Falco, &[format!("[{},{}]", alert("a"), alert("b")).into()], 1);
+    let rules: Vec<_> =
+        (0..batches[0].rows()).map(|row| batches[0].row_json(row)["finding_info_title"].clone()).collect();
+    assert_eq!(rules, ["a", "b"]);
+    for (format, sample) in Format::NAMED
+        .into_iter()
+        .filter(|(name, _)| !matches!(*name, "auto" | "auditd"))
+        .map(|(name, format)| (format, crate::testing::samples(name).remove(0)))
+    {
+        let (alone, _) = run(&format, &[sample.clone().into()], 1);
+        let (beside, _) = run(&format, &[format!("[{sample},{sample}]").into()], 1);
+        assert_eq!(beside[0].rows(), 2 * alone[0].rows(), "{format:?}");
+    }
+}
+
+#[test]
+fn what_firehose_delivers_is_read() {
+    let event = r#"{"auditID":"a","verb":"get","stage":"ResponseComplete","stageTimestamp":"2023-11-14T22:13:20Z"}"#;
+    let cloudwatch = serde_json::json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/shop/cluster",
+        "logEvents": [{"id": "1", "timestamp": 1_700_000_000_000i64, "message": event}]});
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, cloudwatch.to_string().as_bytes()).unwrap();
+    let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, gzip.finish().unwrap());
+    let payload = serde_json::json!({"requestId": "r", "records": [{"data": data}, {"data": data}]}).to_string();
+    for format in [Format::K8sAudit, Format::Auto] {
+        let (batch, out) = crate::testing::decode(&format, &[], &[&payload]);
+        assert_eq!(batch.rows(), 2, "{format:?}: {:?}", out.rejects);
+        assert!((0..2).all(|row| batch.row_json(row)["cluster_name"] == "shop"), "{format:?}");
+    }
+}
+
+#[test]
+fn what_a_fact_says_in_words_is_bounded() {
+    let rule = format!("Falco internal: {}", "\u{e9}".repeat(5000));
+    let alert = format!(r#"{{"rule":"{rule}","priority":"Debug","time":"2023-03-03T03:03:03Z"}}"#);
+    let (_, out) = run(&Format::Falco, &[alert.into()], 1);
+    assert!(out.coverage[0].detail.len() <= 1024 && out.coverage[0].detail.len() > 1000);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn parts_of_an_event_fill_their_columns() {
                 "io.kubernetes.pod.namespace": "shop", "io.kubernetes.pod.uid": "5a1e"}),
             ),
             json!({
-                "container_image_uid": "sha256:9d1f", "container_image_name": null, "container_name": "app",
+                "container_image_uid": null, "container_image_name": null, "container_name": "app",
                 "pod_name": "portal-7d4b9c6d5f-x2v9k", "workload_name": "portal", "namespace_name": "shop",
                 "container_pod_uuid": "5a1e", "resource_name": "k8s_app_portal",
             }),
@@ -115,12 +115,18 @@ fn parts_of_an_event_fill_their_columns() {
         (
             event("image", "tag", "sha256:9d1f", &json!({"name": "shop/portal:edge"})),
             json!({
-                "container_image_uid": "sha256:9d1f", "container_image_name": "shop/portal", "container_image_tag": "edge",
+                "container_image_uid": null, "container_image_name": "shop/portal", "container_image_tag": "edge",
+            }),
+        ),
+        (
+            event("image", "pull", "docker.io/library/alpine@sha256:9d1f", &json!({"name": "alpine"})),
+            json!({
+                "container_image_uid": "sha256:9d1f", "container_image_name": "alpine", "container_image_tag": null,
             }),
         ),
         (
             event("image", "delete", "sha256:9d1f", &json!({"name": "sha256:9d1f"})),
-            json!({"container_image_uid": "sha256:9d1f", "container_image_name": null, "activity_id": 4}),
+            json!({"container_image_uid": null, "container_image_name": null, "activity_id": 4}),
         ),
         (
             event("network", "connect", "7dc8", &json!({"container": ID, "name": "bridge", "type": "bridge"})),
@@ -143,7 +149,7 @@ fn parts_of_an_event_fill_their_columns() {
         ),
         (
             json!({"status": "untag", "id": "0f1e2d3c4b5a", "timeNano": 1_440_000_001_000_000_005i64}),
-            json!({"resource_type": "images", "container_image_uid": "0f1e2d3c4b5a", "container_image_name": null}),
+            json!({"resource_type": "images", "container_image_uid": null, "container_image_name": null}),
         ),
     ];
     for (event, expected) in cases {

@@ -147,6 +147,22 @@ fn categories_and_types_make_class_and_activity() {
 }
 
 #[test]
+fn names_of_labels_are_bounded() {
+    let long = "k".repeat(LABEL_NAME_BYTES_MAX + 1);
+    let many: Json = (0..5000).map(|n| (format!("n{n}"), json!(1))).collect::<Map<_, _>>().into();
+    for (labels, kept) in [
+        (json!({"a": 1, (long.as_str()): 2, "z": {"b": 3}}), vec!["a=1", "z.b=3"]),
+        (json!({"a": 1, "o": {(&long[..500]): {"more than twelve": {"b": 3}}}}), vec!["a=1"]),
+        (json!({(long.as_str()): many, "z": 1}), vec!["z=1"]),
+    ] {
+        let (batch, out) = decode_with(&[], [document(&json!({"labels": labels})).to_string().as_str()]);
+        assert_eq!(batch.rows(), 1, "{:?}", out.rejects);
+        let row = batch.row_json(0);
+        assert_eq!((&row["metadata_labels"], &row["truncated"]), (&json!(kept), &json!(true)));
+    }
+}
+
+#[test]
 fn fields_fill_their_columns_nested_and_dotted() {
     check([
         (

@@ -1,12 +1,18 @@
 //! Each wrapping, and what is none.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use super::*;
 use crate::json::Parser;
 
+fn open_whole(text: &str, mut bytes_left: usize) -> Option<Opened> {
+    Parser::default().parse(text, 64, |root| open(root, text, &mut bytes_left)).unwrap()
+}
+
 fn opened(text: &str) -> Option<(Vec<String>, Option<String>)> {
-    let inner = Parser::default().parse(text, 64, |root| open(root, text)).unwrap()?;
-    let inner = match inner {
-        Opened::List(list) => list,
+    let inner = match open_whole(text, INFLATED_BYTES_MAX)? {
+        Opened::List(list) => list.members(text).collect(),
         Opened::One(one) => vec![one],
     };
     let cluster = inner.first().and_then(|inner| inner.cluster.as_deref().map(str::to_owned));
@@ -20,6 +26,13 @@ fn wrappings_are_opened() {
         (r#"{"kind":"EventList","items":[ {"a": [1, "]"]} , {"b":2}]}"#, &[r#"{"a": [1, "]"]}"#, r#"{"b":2}"#], None),
         (r#"{"Records":[{"eventID":"x"}]}"#, &[r#"{"eventID":"x"}"#], None),
         (r#"{"records":[]}"#, &[], None),
+        (r#"["{\"a\":1}",7]"#, &[r#"{"a":1}"#, "7"], None),
+        (r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"id":"","message":"checking {\"a\":1}"}]}"#, &[], None),
+        // Firehose.
+        (r#"{"data":"eyJhIjoxfQ=="}"#, &[r#"{"a":1}"#], None),
+        // A shipper's own objects do not hide what it ships.
+        (r#"{"log":{"file":"f"},"message":"{\"a\":1}"}"#, &[r#"{"a":1}"#], None),
+        (r#"{"log":{"file":"f"},"event":{"original":"{\"a\":1}"}}"#, &[r#"{"a":1}"#], None),
         (
             r#"{"category":"kube-audit","resourceId":"/SUBSCRIPTIONS/1/PROVIDERS/MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/SHOP","properties":{"log":"{\"a\":\"\\\"\"}\n","stream":"stdout"}}"#,
             &[r#"{"a":"\""}"#],
@@ -64,14 +77,47 @@ fn wrappings_are_opened() {
         let expected = (documents.iter().map(|d| (*d).to_owned()).collect(), cluster.map(str::to_owned));
         assert_eq!(opened(text), Some(expected), "{text}");
     }
-    for none in [r#"{"a":{"b":[1]}}"#, r#"{"message":"just words"}"#, r#"{"log":7}"#, "7", r#""{}""#] {
+    for none in [
+        r#"{"a":{"b":[1]}}"#,
+        r#"{"a":1,"b":2,"c":3,"d":4,"events":[]}"#,
+        r#"{"message":"just words"}"#,
+        r#"{"log":7}"#,
+        "7",
+        r#""{}""#,
+    ] {
         assert_eq!(opened(none), None, "{none}");
+    }
+}
+
+#[test]
+fn members_are_not_told_more_than_a_kind() {
+    let list = |kind: &str| format!(r#"{{"kind":"{kind}List","apiVersion":"v1","items":[{{"a":1}}]}}"#);
+    for (kind, is_told) in [("K".repeat(KIND_BYTES_MAX), true), ("K".repeat(KIND_BYTES_MAX + 1), false)] {
+        let (documents, _) = opened(&list(&kind)).unwrap();
+        assert_eq!(documents[0].contains("kind"), is_told, "{} bytes", kind.len());
+    }
+}
+
+#[test]
+fn what_firehose_compresses_is_bounded() {
+    let document = format!(r#"{{"messageType":"DATA_MESSAGE","filler":"{}","logEvents":[]}}"#, "x".repeat(10_000));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    std::io::Write::write_all(&mut gzip, document.as_bytes()).unwrap();
+    let text = format!(r#"{{"recordId":"r","data":"{}"}}"#, STANDARD.encode(gzip.finish().unwrap()));
+    let length = document.len();
+    for (bytes_left, is_opened) in [(length, true), (length - 1, false), (0, false)] {
+        let inside = match open_whole(&text, bytes_left) {
+            Some(Opened::One(inner)) => Some(inner.text(&text).to_owned()),
+            _ => None,
+        };
+        assert_eq!(inside.as_deref() == Some(document.as_str()), is_opened, "{bytes_left} bytes left");
     }
 }
 
 #[test]
 fn headers_before_a_document_are_taken_off() {
     for (text, document) in [
+        ("<165>1 2024-05-05T10:00:00Z node-1 app 7 - - \u{feff}{\"a\":1}", r#"{"a":1}"#),
         (r#"<13>Oct 11 22:14:15 node-1 falco[7]: {"a":1}"#, r#"{"a":1}"#),
         (r#"<165>1 2024-05-05T10:00:00Z node-1 app 7 - [x@1 k="v"] {"a":1}"#, r#"{"a":1}"#),
         (r#"Oct 11 22:14:15 node-1 app: @cee: {"a":1}"#, r#"{"a":1}"#),

@@ -46,12 +46,12 @@ fn fields_of_an_alert_fill_their_columns() {
             json!({"actor_session_uid": "1000", "actor_user_name": null}),
         ),
         (
-            json!({"container.id": "5892b41bcf46", "container.name": "app", "container.image.repository": "docker.io/a",
+            json!({"container.id": "5892b41bcf46", "container.name": "app", "container.image.repository": "a",
             "container.image.tag": "1", "container.image.digest": "sha256:f", "k8s.ns.name": "shop",
             "k8s.pod.name": "web-7d4b9c6d5f-x2v9k"}),
             json!({
                 "container_uid": "5892b41bcf46", "container_uid_short": "5892b41bcf46", "container_name": "app",
-                "container_image_name": "docker.io/a", "container_image_tag": "1", "container_image_uid": "sha256:f",
+                "container_image_name": "a", "container_image_tag": "1", "container_image_uid": "sha256:f",
                 "namespace_name": "shop", "pod_name": "web-7d4b9c6d5f-x2v9k", "workload_name": "web",
             }),
         ),
@@ -75,6 +75,38 @@ fn fields_of_an_alert_fill_their_columns() {
             }),
         ),
         (json!({"fd.name": "<NA>", "evt.arg.path": "/x"}), json!({"file_path": "/x"})),
+        (
+            json!({"container.id": "5892b41bcf46", "container.full_id": format!("5892b41bcf46{}", "0".repeat(52)),
+            "k8s.pod.uid": "p-1", "proc.vpid": 7, "evt.rawres": -13, "evt.res": "EACCES"}),
+            json!({
+                "container_uid": format!("5892b41bcf46{}", "0".repeat(52)), "container_uid_short": "5892b41bcf46",
+                "container_pod_uuid": "p-1", "process_namespace_pid": 7, "exit_code": -13, "status_id": 2,
+            }),
+        ),
+        (
+            json!({"evt.rawres": "3", "k8smeta.pod.uid": "p-2"}),
+            json!({"exit_code": 3, "status_id": 1, "container_pod_uuid": "p-2"}),
+        ),
+        (json!({"evt.res": "SUCCESS"}), json!({"exit_code": null, "status_id": 1})),
+        (json!({"evt.res": "ENOENT"}), json!({"exit_code": null, "status_id": 2})),
+        (
+            json!({"ka.user.name": "system:serviceaccount:shop:web", "ka.verb": "get", "ka.user.groups": "(a, b)",
+            "ka.impuser.name": "root", "ka.sourceips": ["10.0.0.1", "10.0.0.2"]}),
+            json!({
+                "actor_user_name": "system:serviceaccount:shop:web", "actor_service_account": "shop/web",
+                "actor_user_groups": ["a", "b"], "actor_impersonated_user_name": "root", "src_endpoint_ip": "10.0.0.2",
+                "src_endpoint_intermediate_ips": ["10.0.0.1", "10.0.0.2"], "process_user_name": null, "syscall": null,
+            }),
+        ),
+        (
+            json!({"evt.type": "pluginevent", "ct.id": "e-1", "ct.name": "DeleteTrail", "ct.user": "marta",
+            "ct.src": "cloudtrail.amazonaws.com", "ct.srcip": "203.0.113.9", "ct.region": "eu-west-1", "ct.error": "AccessDenied"}),
+            json!({
+                "metadata_correlation_uid": "e-1", "api_operation": "DeleteTrail", "actor_user_name": "marta",
+                "api_service_name": "cloudtrail.amazonaws.com", "src_endpoint_ip": "203.0.113.9",
+                "cloud_region": "eu-west-1", "api_response_error": "AccessDenied", "process_user_name": null, "syscall": null,
+            }),
+        ),
         (
             json!({"ka.user.name": "bob", "ka.verb": "create", "ka.target.resource": "pods", "ka.target.name": "p-0",
             "ka.target.namespace": "n", "ka.auth.decision": "allow", "ka.response.code": "201"}),
@@ -104,6 +136,12 @@ fn priorities_and_times_are_read_in_all_their_spellings() {
         (r#""priority":"critical","time":{"seconds":1570094449,"nanos":620298462}"#, 5, "2019-10-03T09:20:49.620298Z"),
         (r#""priority":3,"time":{"seconds":"1570094449"}"#, 4, "2019-10-03T09:20:49.000000Z"),
         (r#""priority":"Debug","output_fields":{"evt.time":1709283154832049033}"#, 1, "2024-03-01T08:52:34.832049Z"),
+        // A time that no table can hold is none.
+        (
+            r#""priority":"Debug","time":{"seconds":9223372036854775807},"output_fields":{"evt.time":1709283154832049033}"#,
+            1,
+            "2024-03-01T08:52:34.832049Z",
+        ),
         (r#""priority":"Notice","time":"2020-03-03T17:50:03.391768+00:00""#, 2, "2020-03-03T17:50:03.391768Z"),
     ] {
         let (batch, out) = decode_with(&[], &format!("{{\"rule\":\"R\",{part}}}"));

@@ -6,7 +6,7 @@ use palisade_events::{EventBuilder, col};
 
 use super::put_some;
 use crate::json::Value;
-use crate::put::first;
+use crate::put::{self, first};
 
 /// Labels that Cilium adds to those of the pod, and those among them that name its cluster and its namespace.
 const LABELS_ADDED: [&str; 2] = ["io.cilium.k8s.", "io.kubernetes.pod."];
@@ -101,7 +101,9 @@ impl<'i> End<'i> {
         put_some(row, columns.namespace, self.namespace);
         put_some(row, columns.pod, self.pod);
         put_some(row, columns.workload, self.workload());
-        put_some(row, columns.hostname, self.hostname);
+        if let Some(name) = self.hostname {
+            put::dns_name(row, columns.hostname, name);
+        }
         if !self.labels.is_empty() {
             row.put_words(columns.labels, self.labels.iter().copied());
         }

@@ -292,7 +292,7 @@ impl<'i> Flow<'i> {
         self.put_ends(row);
         let local = self.local();
         self.ends[local as usize].put_local(row);
-        self.put_node(self.node.or(node), local, row);
+        put_node(self.node.or(node), row);
         let direction = match self.direction {
             Some(Direction::Ingress) => Some("inbound"),
             Some(Direction::Egress) => Some("outbound"),
@@ -315,7 +315,7 @@ impl<'i> Flow<'i> {
     pub(super) fn finish_notice(&self, node: Option<&'i str>, row: &mut EventBuilder) {
         row.put_word(col::METADATA_PRODUCT_NAME, "hubble");
         self.ends[0].put_local(row);
-        self.put_node(node, Side::Source, row);
+        put_node(node, row);
     }
 
     fn activity(&self) -> Activity {
@@ -375,16 +375,13 @@ impl<'i> Flow<'i> {
         if is_senders { Side::Source } else { Side::Destination }
     }
 
-    /// The node and the cluster: a node's name may begin with that of its cluster.
-    fn put_node(&self, node: Option<&str>, local: Side, row: &mut EventBuilder) {
-        let (of_node, node) = match node.and_then(|node| node.split_once('/')) {
-            Some((cluster, node)) => (Some(cluster), Some(node)),
-            None => (None, node),
-        };
-        put_some(row, col::DEVICE_HOSTNAME, node);
-        let of_local = self.ends[local as usize].cluster;
+    /// The cluster that it was seen in, if it has a name; `node` is what the envelope calls the node, whose name may begin
+    /// with that of its cluster.
+    pub(super) fn cluster(&self, node: Option<&'i str>) -> Option<&'i str> {
+        let of_node = self.node.or(node).and_then(|node| node.split_once('/')).map(|(cluster, _)| cluster);
+        let of_local = self.ends[self.local() as usize].cluster;
         let cluster = of_node.or(of_local).or_else(|| self.ends.iter().find_map(|end| end.cluster));
-        put_some(row, col::CLUSTER_NAME, cluster.filter(|cluster| *cluster != CLUSTER_UNNAMED));
+        cluster.filter(|cluster| *cluster != CLUSTER_UNNAMED)
     }
 
     fn observation_point(&self) -> Option<Cow<'i, str>> {
@@ -401,6 +398,11 @@ impl<'i> Flow<'i> {
             _ => return None,
         })
     }
+}
+
+/// The node, without its cluster.
+fn put_node(node: Option<&str>, row: &mut EventBuilder) {
+    put_some(row, col::DEVICE_HOSTNAME, node.map(|node| node.split_once('/').map_or(node, |(_, node)| node)));
 }
 
 /// Whether a verdict is one of Hubble's, and which, if it is known what it decided. Some writers write its number.

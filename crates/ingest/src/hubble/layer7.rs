@@ -7,7 +7,7 @@ use palisade_events::{EventBuilder, col};
 use super::put_some;
 use crate::activity::{Activity, DNS, HTTP};
 use crate::json::Value;
-use crate::put::{first, int, text, word};
+use crate::put::{self, first, int, text, word};
 
 /// A kind of object in what is told of a request.
 #[derive(Clone, Copy)]
@@ -93,10 +93,8 @@ impl<'i> Layer7<'i> {
     fn dns_key(&mut self, key: &str, value: Value<'_, 'i>, row: &mut EventBuilder) {
         let answers = match key {
             "query" => {
-                // Fully qualified here; other sources write the name without the root's dot.
                 if let Some(query) = value.text() {
-                    let bare = query.strip_suffix('.').filter(|bare| !bare.is_empty());
-                    row.put_word(col::DNS_QUERY, bare.unwrap_or(query));
+                    put::dns_name(row, col::DNS_QUERY, query);
                 }
                 return;
             }
@@ -179,7 +177,8 @@ impl<'i> Layer7<'i> {
 
     fn put_dns(&self, row: &mut EventBuilder) {
         if !self.names.is_empty() || !self.addresses.is_empty() {
-            row.put_words(col::DNS_ANSWERS, self.names.iter().chain(&self.addresses).copied());
+            let names: Vec<_> = self.names.iter().map(|name| put::bare_name(name)).collect();
+            row.put_words(col::DNS_ANSWERS, names.iter().map(|name| &**name).chain(self.addresses.iter().copied()));
         }
         let code = self.rcode.or((self.message == Some(Message::Response)).then_some(0));
         if let Some(code) = code {

@@ -115,7 +115,7 @@ fn parts_of_a_flow_fill_their_columns() {
             json!({"destination_names": ["db.example", "x"], "destination_service": {"name": "db", "namespace": "b"}}),
             json!({"dst_endpoint_hostname": "db.example", "dst_endpoint_svc_name": "b/db"}),
         ),
-        (json!({"source_names": ["web.example"]}), json!({"src_endpoint_hostname": "web.example"})),
+        (json!({"source_names": ["Web.example."]}), json!({"src_endpoint_hostname": "web.example"})),
         (
             json!({"source": {"workloads": [{"name": "w", "kind": "DaemonSet"}, {"name": "v"}], "pod_name": "w-x2v9k",
                 "labels": ["reserved:host", "cidr:10.0.0.0/8", "k8s:io.cilium.k8s.policy.cluster=blue"]}}),

@@ -83,6 +83,24 @@ fn parts_of_an_event_fill_their_columns() {
                 "api_version": "v1", "container_name": "app", "resource_name": "web-7d4b9c6d5f-x2v9k",
             }),
         ),
+        // What a Deployment or a CronJob made is of the workload that its pods are of.
+        (
+            json!({"objectRef": {"resource": "replicasets", "name": "web-7d4b9c6d5f"}}),
+            json!({"workload_name": "web", "workload_kind": "Deployment", "resource_name": "web-7d4b9c6d5f"}),
+        ),
+        (
+            json!({"objectRef": {"resource": "replicasets", "name": "web-canary"}}),
+            json!({"workload_name": "web-canary", "workload_kind": "ReplicaSet"}),
+        ),
+        (
+            json!({"objectRef": {"resource": "jobs", "name": "backup-28571040"}}),
+            json!({"workload_name": "backup", "workload_kind": "CronJob", "resource_name": "backup-28571040"}),
+        ),
+        (
+            json!({"objectRef": {"resource": "jobs", "name": "migrate-2"}}),
+            json!({"workload_name": "migrate-2", "workload_kind": "Job"}),
+        ),
+        (json!({"sourceIPs": ["::ffff:10.0.0.1"]}), json!({"src_endpoint_ip": "10.0.0.1"})),
         (
             json!({"impersonatedUser": {"username": "root", "groups": ["system:masters"]}}),
             json!({"actor_impersonated_user_name": "root", "actor_impersonated_user_groups": ["system:masters"]}),

@@ -6,6 +6,7 @@ use palisade_events::{EventBuilder, col};
 
 use crate::activity::{self, Activity};
 use crate::network::Connection;
+use crate::put;
 
 /// The parts of resource and data that have columns.
 #[derive(Debug, Default)]
@@ -111,9 +112,20 @@ impl<'i> Details<'i> {
             let call = self.call.as_deref().unwrap_or_default();
             connection.protocol = ["tcp", "udp"].into_iter().find(|protocol| call.starts_with(protocol));
         }
+        // The one address that a call tells is the client's, which is the source, where a connection is accepted, and the
+        // socket's own where it is bound. The kernel's function tells the port that the client came to.
+        let call = self.call.as_deref();
+        if self.called_direction() == Some("inbound") || matches!(call, Some("bind" | "socket_bind")) {
+            std::mem::swap(&mut connection.src_ip, &mut connection.dst_ip);
+            if call != Some("tcp_accept") {
+                std::mem::swap(&mut connection.src_port, &mut connection.dst_port);
+            }
+        }
         connection.put(row);
+        if let Some(name) = self.asked_name {
+            put::dns_name(row, col::DNS_QUERY, name);
+        }
         let words = [
-            (col::DNS_QUERY, self.asked_name),
             (col::DNS_QUERY_TYPE, self.asked_type),
             (col::CONNECTION_DIRECTION, self.direction.or_else(|| self.called_direction())),
         ];

@@ -98,6 +98,42 @@ fn left_out_alerts_are_a_loss_and_other_documents_are_refused() {
 }
 
 #[test]
+fn a_connections_source_is_who_opened_it() {
+    let expected = |src: (Json, Json), dst: (Json, Json)| [src.0, src.1, dst.0, dst.1];
+    let (none, client, server) = (Json::Null, json!("10.2.0.31"), json!("10.2.0.9"));
+    for (resource, data, ends) in [
+        // The kernel's function tells the client's address, and the port that it came to.
+        (
+            "remoteip=10.2.0.31 port=8080 protocol=TCP",
+            "kprobe=tcp_accept domain=AF_INET",
+            expected((client.clone(), none.clone()), (none.clone(), json!(8080))),
+        ),
+        (
+            "sa_family=AF_INET sin_port=51514 sin_addr=10.2.0.31",
+            "syscall=SYS_ACCEPT fd=3",
+            expected((client, json!(51514)), (none.clone(), none.clone())),
+        ),
+        (
+            "sa_family=AF_INET sin_port=8080 sin_addr=10.2.0.9",
+            "syscall=SYS_BIND fd=3",
+            expected((server.clone(), json!(8080)), (none.clone(), none.clone())),
+        ),
+        (
+            "sa_family=AF_INET sin_port=8080 sin_addr=10.2.0.9",
+            "syscall=SYS_CONNECT fd=3",
+            expected((none.clone(), none.clone()), (server, json!(8080))),
+        ),
+    ] {
+        let event = json!({"Type": "ContainerLog", "Operation": "Network", "UpdatedTime": "2026-02-03T09:15:01Z",
+            "HostPID": 4242, "Resource": resource, "Data": data});
+        let (batch, _) = decode(&[&event.to_string()]);
+        let row = batch.row_json(0);
+        let columns = ["src_endpoint_ip", "src_endpoint_port", "dst_endpoint_ip", "dst_endpoint_port"];
+        assert_eq!(columns.map(|column| row[column].clone()), ends, "{data}");
+    }
+}
+
+#[test]
 fn tags_name_techniques_and_tactics_are_none() {
     for (tag, id) in [
         ("MITRE_T1036_masquerading", Some("T1036")),

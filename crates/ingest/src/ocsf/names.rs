@@ -15,6 +15,7 @@ use self::values::{integer, put, says_something, spelled};
 use crate::image::Image;
 use crate::json::{Columns, Value};
 use crate::network::Connection;
+use crate::put::dns_name;
 use crate::zone::Zone;
 
 mod values;
@@ -416,10 +417,15 @@ impl<'i> Late<'i> {
                 continue;
             }
             self.see(target, distance);
-            if !target.is_held() {
-                put(target.column, value, self.zone, row);
-            } else {
+            if target.is_held() {
                 held.keep(target.column, value);
+                continue;
+            }
+            match (target.column, value) {
+                (AnyColumn::Word(column), FieldRef::Str(name)) if column == col::DNS_QUERY => {
+                    dns_name(row, column, name);
+                }
+                (column, value) => put(column, value, self.zone, row),
             }
         }
         held.put(row);

@@ -4,7 +4,7 @@
 
 use super::SecretKind;
 
-/// What a key says of its text.
+/// What a key or the name of a header says of its text.
 pub(super) fn kind_of_key(key: &str) -> Option<SecretKind> {
     of_folded(&folded(key))
 }
@@ -13,7 +13,7 @@ fn of_folded(name: &str) -> Option<SecretKind> {
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     if ends(&["password", "passwd", "passphrase"]) {
         Some(SecretKind::Password)
-    } else if name == "token" || ends(&TOKENS) {
+    } else if TOKEN_NAMES.contains(&name) || ends(&TOKENS) {
         Some(SecretKind::Token)
     } else if ends(&["secretaccesskey"]) || name.starts_with("awssecret") {
         Some(SecretKind::AwsSecretKey)
@@ -25,6 +25,9 @@ fn of_folded(name: &str) -> Option<SecretKind> {
         None
     }
 }
+
+/// Whole names of what lets its bearer in; cookies as headers hold them.
+const TOKEN_NAMES: [&str; 3] = ["token", "cookie", "setcookie"];
 
 /// Tokens that let their bearer in, unlike those that tell where a list goes on.
 const TOKENS: [&str; 7] =

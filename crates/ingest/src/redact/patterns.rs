@@ -12,8 +12,9 @@ use super::kind::{MARKER, MARKERS, mark};
 use super::rules::{OwnPattern, PATTERNS_MAX};
 use super::{RedactionCounts, SecretKind, manifest};
 
-/// An assigned value in its four spellings: quoted, quoted inside a quoted text, and bare.
-const VALUE: &str = r#"(?:"(?P<a>(?:[^"\\]|\\.)+)|'(?P<b>[^']+)|\\+"(?P<c>(?:[^"\\]|\\+[^"\\])+)|(?P<d>[^\s"'\\&;]+))"#;
+/// An assigned value, or the first of a list, in its four spellings: quoted, quoted inside a quoted text, and bare.
+const VALUE: &str =
+    r#"(?:\[\s*)?(?:"(?P<a>(?:[^"\\]|\\.)+)|'(?P<b>[^']+)|\\+"(?P<c>(?:[^"\\]|\\+[^"\\])+)|(?P<d>[^\s"'\\&;]+))"#;
 
 /// Kind, needles of which one must be in the text (lower case), and the expression; its groups a to d hold the secret,
 /// and without them the whole match is it. In this order: what is recognised by its own shape comes first, so that an
@@ -40,9 +41,10 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
     (
         SecretKind::Authorization,
         &["authorization"],
-        r#"(?i)\bauthorization["'\\]*\s*[:=]\s*["'\\]*(?:(?:basic|bearer|digest|token|negotiate|apikey)\s+)?(?P<d>[^\s"'\\]+)"#,
+        r#"(?i)\bauthorization["'\\]*\s*[:=]\s*(?:\[\s*)?["'\\]*(?:(?:basic|bearer|digest|token|negotiate|apikey)\s+)?(?P<d>[^\s"'\\]+)"#,
     ),
     (SecretKind::Authorization, &["bearer"], r"(?i)\bbearer\s+(?P<d>[A-Za-z0-9._~+/=-]*[0-9][A-Za-z0-9._~+/=-]*)"),
+    (SecretKind::Token, &["cookie"], r#"(?i)\bcookie\\*" *: *(?:\[ *)?\\*"(?P<d>[^"\\]+)"#),
     (SecretKind::UrlPassword, &["://"], r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:"'<>]*:(?P<d>[^\s/"']+)@"#),
     (
         SecretKind::Password,
@@ -70,7 +72,7 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
         r#"\bcurl\b[^|;\n]{0,1024}?\s(?:-[a-zA-Z]*u|--user|--proxy-user)[\s=]*["'\\]*[^\s:"'\\]+:(?P<d>[^\s"'\\&;]+)"#,
     ),
     (SecretKind::Token, &["token"], r#"(?i)token=VALUE"#),
-    (SecretKind::Token, &["token"], r#"(?i)\b[a-z_-]*token\\*["']\s*:\s*\\*["'](?P<d>[^\s"'\\]+)"#),
+    (SecretKind::Token, &["token"], r#"(?i)\b[a-z_-]*token\\*["']\s*:\s*(?:\[\s*)?\\*["'](?P<d>[^\s"'\\]+)"#),
     (SecretKind::Token, &["token"], r#"(?i)--[a-z-]*token(?:[ =]+|&command=|\\*"\s*,\s*\\*")(?P<d>[^\s"'\\&;]+)"#),
     (
         SecretKind::ApiKey,
@@ -82,7 +84,7 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
     (
         SecretKind::Password,
         &["value"],
-        r#"(?i)name\\*"\s*:\s*\\*"[^"\\]*(?:password|passwd|passphrase|_pass|secret|token|api_?key|access_?key|secret_?key|private_?key)\\*"\s*,\s*\\*"value\\*"\s*:\s*\\*"(?P<d>[^"\\]+)"#,
+        r#"(?i)(?:name|key)\\*"\s*:\s*\\*"[^"\\]*(?:password|passwd|passphrase|_pass|secret|token|authorization|cookie|api_?key|access_?key|secret_?key|private_?key)\\*"\s*,\s*\\*"value\\*"\s*:\s*\\*"(?P<d>[^"\\]+)"#,
     ),
 ];
 

@@ -165,19 +165,25 @@ impl Rules {
         self.keys.get(folded(key).as_str()).map(AsRef::as_ref)
     }
 
-    /// What a key of JSON says of its text.
-    pub(super) fn key(&self, key: &str) -> Option<&str> {
-        self.own_key(key).or_else(|| self.on(names::kind_of_key(key)?))
+    /// What a key of JSON says of its text or number, by the built-in rules.
+    pub(super) fn kind_of_key(&self, key: &str) -> Option<SecretKind> {
+        names::kind_of_key(key).filter(|kind| self.on(*kind).is_some())
+    }
+
+    /// What the name of a variable or header says of its text or number, by the built-in rules.
+    pub(super) fn kind_of_variable(&self, name: &str) -> Option<SecretKind> {
+        names::kind_of_variable(name).filter(|kind| self.on(*kind).is_some())
     }
 
     /// What the name of a variable says of its text.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.own_key(name).or_else(|| self.on(names::kind_of_variable(name)?))
+        self.own_key(name).or_else(|| self.kind_of_variable(name).map(SecretKind::name))
     }
 
     /// What the name of a column says of its cells.
     pub(super) fn column(&self, name: &str) -> Option<&str> {
-        self.root().and_then(|root| self.place(root, name).0).or_else(|| self.key(name))
+        let exact = self.root().and_then(|root| self.place(root, name).0);
+        exact.or_else(|| self.own_key(name)).or_else(|| self.kind_of_key(name).map(SecretKind::name))
     }
 
     /// What an argument says of the argument after it.

@@ -33,8 +33,8 @@ type Judge = fn(&[u8], usize, usize) -> Sign;
 const SIGNS: &[(&str, Judge)] = &[
     // "private key", plain, and in queries.
     ("vate", |bytes, _, end| certain(goes_on(bytes, end, &[" key", "+key", "%20key"]))),
-    // "password", and with the others that begin alike: "passwd", "passphrase", and as keys spell them.
-    ("sswo", |_, _, _| Certain),
+    // "password" and "passwd", and with the others that begin alike: "passphrase", and as keys spell them.
+    ("ssw", |bytes, _, end| certain(goes_on(bytes, end, &["o", "d"]))),
     // "xoxb-" and its kin.
     ("xox", |bytes, _, end| certain(bytes.get(end + 1) == Some(&b'-'))),
     // "api_key" and its spellings, and names of other keys where a value follows.
@@ -46,7 +46,11 @@ const SIGNS: &[(&str, Judge)] = &[
     ("asia", |bytes, _, end| certain(is_aws_key(bytes, end))),
     ("ghr_", |_, _, _| Certain),
     ("ss_", |bytes, at, end| certain(is_split_password(bytes, at, end))),
-    ("sswd", |_, _, _| Certain),
+    // "cookie", as the name of a header. Numbers are cookies of sockets.
+    ("kie", |bytes, at, end| {
+        let rest = &bytes[end..];
+        certain(follows(bytes, at, b"coo") && (names_value(rest) || names_text(rest)))
+    }),
     ("\\u00", |bytes, _, end| certain(is_needless_escape(bytes, end))),
     ("ghu_", |_, _, _| Certain),
     ("ghs_", |_, _, _| Certain),
@@ -261,13 +265,17 @@ pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Bytes between a name and the key of its value; most of them are the indentation of a document for people.
+const GAP_MAX: usize = 256;
+
 /// At the end of a name: whether the value that it names follows, in JSON or in JSON inside a string.
 fn names_value(rest: &[u8]) -> bool {
-    let skipped = rest.iter().take(16).take_while(|b| matches!(b, b'"' | b'\\' | b',' | b' ' | b'\n')).count();
+    let is_between = |b: &&u8| matches!(**b, b'"' | b'\\' | b',') || b.is_ascii_whitespace();
+    let skipped = rest.iter().take(GAP_MAX).take_while(is_between).count();
     skipped > 0 && rest[skipped..].starts_with(b"value") && matches!(rest.get(skipped + 5), Some(b'"' | b'\\'))
 }
 
-/// At the end of a name: whether it is a key of JSON that holds text.
+/// At the end of a name: whether it is a key of JSON that holds text, or a list that may hold some.
 fn names_text(rest: &[u8]) -> bool {
     let quote = |bytes: &[u8]| {
         let escapes = bytes.iter().take(8).take_while(|b| **b == b'\\').count();
@@ -276,7 +284,13 @@ fn names_text(rest: &[u8]) -> bool {
     let Some(value) = quote(rest).and_then(|end| rest[end..].trim_ascii_start().strip_prefix(b":")) else {
         return false;
     };
-    quote(value.trim_ascii_start()).is_some()
+    let value = value.trim_ascii_start();
+    quote(value).is_some() || is_filled_list(value)
+}
+
+/// Whether a list begins here that has members.
+fn is_filled_list(value: &[u8]) -> bool {
+    value.strip_prefix(b"[").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
 }
 
 /// At "key": an API key, or the name of another one where its value follows.
@@ -345,14 +359,16 @@ fn is_assigned(bytes: &[u8], end: usize) -> bool {
         let literal = |word: &&[u8]| {
             value.strip_prefix(*word).is_some_and(|rest| rest.first().is_none_or(|b| !b.is_ascii_alphanumeric()))
         };
-        matches!(value.first(), Some(b'{' | b'[')) || [&b"true"[..], b"false", b"null"].iter().any(literal)
+        let is_container = matches!(value.first(), Some(b'{' | b'[')) && !is_filled_list(value);
+        is_container || [&b"true"[..], b"false", b"null"].iter().any(literal)
     };
     is_announced(bytes, end) && !value.is_some_and(is_no_text)
 }
 
 /// After a word that announces a secret: something that parts it from what it announces.
 fn is_announced(bytes: &[u8], end: usize) -> bool {
-    let mut rest = bytes[end..].iter().copied().skip_while(|b| matches!(b, b'"' | b'\'' | b'\\' | b' '));
+    let is_between = |b: &u8| matches!(b, b'"' | b'\'' | b'\\') || b.is_ascii_whitespace();
+    let mut rest = bytes[end..].iter().copied().skip_while(is_between);
     match rest.next() {
         // A comma: a member of an array, as in ["--token","…"], or a name beside its value.
         Some(b'=' | b':' | b',') => true,
@@ -479,6 +495,15 @@ mod tests {
         "kind:+Secret%0AbinaryData:",
         "kind%3A%20Secret%0Adata%3A",
         "\"Secret\" \\\"data\\\"",
+        "\"Authorization\":[\"x\"]",
+        "\"Authorization\",\"value\":\"x\"",
+        "\"X-Api-Key\":[\"x\"]",
+        "\"x-auth-token\" : [ null, \"x\"]",
+        "\\\"token\\\":[\\\"x\\\"]",
+        "\"Cookie\":\"x\"",
+        "\"set-cookie\": [\"x\"]",
+        "\\\"cookie\\\":[\\\"x\\\"]",
+        "\"Cookie\",\n                        \"value\":\"x\"",
     ];
 
     #[test]
@@ -505,6 +530,7 @@ mod tests {
         for clean in [
             r#"{"authorization.k8s.io/decision":"allow"}"#,
             r#"{"resource":"secrets","verb":"list"}"#,
+            r#"{"cookie":12,"token":[],"set-cookie":[ ],"note":"cookies, crosswalk"}"#,
             r#"{"metadata":{"name":"a"},"data":{"k":"v"}}"#,
             r#"{"subresource":"token"}"#,
             r#"{"automountServiceAccountToken":false,"token":null,"token":{"a":1}}"#,

@@ -106,6 +106,73 @@ fn places_give_secrets_away() {
 }
 
 #[test]
+fn names_give_texts_numbers_and_lists_away_but_no_objects() {
+    for (input, expected, count) in [
+        // Headers, as pairs, as keys, as keys of lists, and inside strings.
+        (
+            r#"{"headers":[{"key":"Authorization","value":"Basic cGxhbnRlZA=="},{"key":"X-Vault-Token","value":"s1"},{"key":"Accept","value":"*/*"}]}"#,
+            r#"{"headers":[{"key":"Authorization","value":"<redacted:authorization>"},{"key":"X-Vault-Token","value":"<redacted:token>"},{"key":"Accept","value":"*/*"}]}"#,
+            2,
+        ),
+        (
+            r#"{"headers":{"Authorization":["Basic cGxhbnRlZA=="],"Accept":["*/*"],"X-Api-Key":["a","b"]}}"#,
+            r#"{"headers":{"Authorization":["<redacted:authorization>"],"Accept":["*/*"],"X-Api-Key":["<redacted:api_key>","<redacted:api_key>"]}}"#,
+            3,
+        ),
+        (r#"{"Cookie":["sid=1"]}"#, r#"{"Cookie":["<redacted:token>"]}"#, 1),
+        (r#"{"set-cookie":"sid=1"}"#, r#"{"set-cookie":"<redacted:token>"}"#, 1),
+        (r#"{"key":"Cookie","value":["sid=1"]}"#, r#"{"key":"Cookie","value":["<redacted:token>"]}"#, 1),
+        (r#"{"x-auth-token":["t"]}"#, r#"{"x-auth-token":["<redacted:token>"]}"#, 1),
+        (r#"{"proxy-authorization":["t"]}"#, r#"{"proxy-authorization":["<redacted:authorization>"]}"#, 1),
+        (
+            r#"{"args":"{\"headers\":{\"Cookie\":[\"sid=1\"]}}"}"#,
+            r#"{"args":"{\"headers\":{\"Cookie\":[\"<redacted:token>\"]}}"}"#,
+            1,
+        ),
+        (r#"{"a":"got {\"cookie\": [\"sid=1\"]}"}"#, r#"{"a":"got {\"cookie\": [\"<redacted:token>\"]}"}"#, 1),
+        // Numbers, and what is neither text nor number.
+        (
+            r#"{"password":12345,"db_password":[1.5,null,true,["x",{"a":"y","b":2}]]}"#,
+            r#"{"password":"<redacted:password>","db_password":["<redacted:password>",null,true,["<redacted:password>",{"a":"y","b":2}]]}"#,
+            3,
+        ),
+        (r#"{"name":"DB_PASSWORD","value":7}"#, r#"{"name":"DB_PASSWORD","value":"<redacted:password>"}"#, 1),
+        (r#"{"token":["x"],"n":1}"#, r#"{"token":["<redacted:token>"],"n":1}"#, 1),
+        // Nothing secret here.
+        (
+            r#"{"password":null,"passwords":{"count":3},"token":12,"cookie":77,"continueToken":"c","pageToken":["p"]}"#,
+            r#"{"password":null,"passwords":{"count":3},"token":12,"cookie":77,"continueToken":"c","pageToken":["p"]}"#,
+            0,
+        ),
+        (
+            r#"{"accessKeyId":"AKIAIOSFODNN7EXAMPLE","principalId":"p","k":{"api_key":3,"api_version":1,"correlation_id":2}}"#,
+            r#"{"accessKeyId":"AKIAIOSFODNN7EXAMPLE","principalId":"p","k":{"api_key":3,"api_version":1,"correlation_id":2}}"#,
+            0,
+        ),
+    ] {
+        assert_eq!(json(input), (expected.to_owned(), count), "{input}");
+        assert_eq!(json(expected), (expected.to_owned(), 0), "redacting twice changes nothing");
+    }
+}
+
+#[test]
+fn keys_that_stand_there_many_times_cost_no_more_each() {
+    // What each of them asks of the object is looked up once: as often as there are keys, this would take minutes.
+    let name = "x".repeat(200_000);
+    for (pair, more) in [
+        (r#""accessKeyId":"a","#, r#""n":"password""#.to_owned()),
+        (r#""api_key":"a","#, r#""correlation_id":1,"n":"password""#.to_owned()),
+        (r#""value":"a","#, format!(r#""name":"{name}","n":"password""#)),
+    ] {
+        let text = format!("{{{}{more}}}", pair.repeat(100_000));
+        let mut counts = RedactionCounts::default();
+        let out = Redactor::default().json(&text, 64, &mut counts);
+        let expected = if pair.contains("api_key") { 100_000 } else { 0 };
+        assert_eq!((counts.total(), out.is_some()), (expected, expected > 0));
+    }
+}
+
+#[test]
 fn secrets_in_percent_encoded_queries_leave_their_marker() {
     for (input, expected) in [
         ("command=--password%3Dhunter2&x=1", "command=--password%3D<redacted:password>&x=1"),
@@ -150,6 +217,11 @@ fn remains_of_unreadable_input_hold_no_secret() {
         r#"{"env":[{"name":"DB_SECRET","value":"PLANTED"}"#,
         r#"{"a":"passw\u006frd=PLANTED"#,
         r#"{"user":{"password":"PLANTED"},"cut":"#,
+        r#"{"headers":{"Authorization":["Basic PLANTED"#,
+        r#"{"headers":[{"key":"Authorization","value":"Basic PLANTED"#,
+        r#"{"headers":{"Set-Cookie":["sid=PLANTED; Path"#,
+        r#"{"password":[ "PLANTED"#,
+        r#"{"token": ["PLANTED"#,
         r#"{"op":"add","path":"/data/x","value":"PLANTED"},{"#,
         "type=EXECVE a0=mysql a1=--password=PLANTED",
         r#"{"kind":"Secret","data":{"a":"PLANTED"}}"#,

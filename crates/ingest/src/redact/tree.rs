@@ -74,6 +74,8 @@ struct Place<'r> {
     names: Names,
     /// Every scalar from here on is a secret of this kind.
     all: Option<&'r str>,
+    /// What the name says of the text or number that stands under it, or of those in a list there; not of objects.
+    named: Option<SecretKind>,
     /// Where exact places that a file names go on.
     node: Option<usize>,
     /// Strings of JSON around this one.
@@ -98,14 +100,58 @@ enum Names {
     Variables,
 }
 
-/// Whether a key names an identifier that merely looks like a secret: the access key by which AWS says who it was, whose
-/// secret half it never writes, and the kind of a Kafka request.
-fn is_identifier(object: Value<'_, '_>, key: &str) -> bool {
-    let has = |other: &str| object.get(other).is_some();
-    match key {
-        "accessKeyId" => has("principalId"),
-        "api_key" => has("api_version") && has("correlation_id"),
-        _ => false,
+/// What the keys of one object say of each other. Collected in one pass: an object may have a million keys, each of which
+/// asks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Siblings<'i> {
+    kind: Option<&'i str>,
+    /// The resource of the event's object.
+    resource: Option<&'i str>,
+    /// The step of a JSON patch.
+    path: Option<&'i str>,
+    /// Names beside a value: of an environment variable, of a header.
+    name: Option<&'i str>,
+    key: Option<&'i str>,
+    has_value: bool,
+    has_principal: bool,
+    has_api_version: bool,
+    has_correlation: bool,
+}
+
+impl<'i> Siblings<'i> {
+    fn of(object: Value<'_, 'i>) -> Self {
+        let mut all = Self::default();
+        // Of keys that stand there twice, the first one that holds text counts.
+        for (key, value) in object.entries() {
+            match key {
+                "kind" => all.kind = all.kind.or(value.str()),
+                "objectRef" => all.resource = all.resource.or_else(|| text_of(value, "resource")),
+                "path" => all.path = all.path.or(value.str()),
+                "name" => all.name = all.name.or(value.str()),
+                "key" => all.key = all.key.or(value.str()),
+                "value" => all.has_value = true,
+                "principalId" => all.has_principal = true,
+                "api_version" => all.has_api_version = true,
+                "correlation_id" => all.has_correlation = true,
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// The names of which the object's value is one.
+    fn names_of_value(&self) -> impl Iterator<Item = &'i str> + use<'i> {
+        self.has_value.then_some([self.name, self.key]).into_iter().flatten().flatten()
+    }
+
+    /// Whether a key names an identifier that merely looks like a secret: the access key by which AWS says who it was,
+    /// whose secret half it never writes, and the kind of a Kafka request.
+    fn is_identifier(&self, key: &str) -> bool {
+        match key {
+            "accessKeyId" => self.has_principal,
+            "api_key" => self.has_api_version && self.has_correlation,
+            _ => false,
+        }
     }
 }
 
@@ -130,19 +176,23 @@ impl<'r> Writer<'r> {
     fn object(&mut self, object: Value<'_, '_>, place: Place<'r>) {
         let rules = self.rules;
         let secret = rules.on(SecretKind::K8sSecret);
-        let resource = object.get("objectRef").and_then(|of| text_of(of, "resource"));
-        let body = match text_of(object, "kind") {
+        let siblings = Siblings::of(object);
+        let resource = siblings.resource;
+        let body = match siblings.kind {
             _ if place.body == Body::Secret => Body::Secret,
             Some("Secret" | "SecretList") if secret.is_some() => Body::Secret,
             Some("ConfigMap" | "ConfigMapList") => Body::ConfigMap,
             _ => place.body,
         };
-        // An environment variable, or anything else that pairs a name with a value.
-        let paired = object.get("value").and(text_of(object, "name"));
+        // An environment variable, a header, or anything else that pairs a name with a value. Names may be long and values
+        // many, so that names are looked at once.
+        let paired_own = siblings.names_of_value().find_map(|name| rules.own_key(name));
+        let paired = siblings.names_of_value().find_map(|name| rules.kind_of_variable(name));
         // A step of a JSON patch.
-        let mut steps = text_of(object, "path").unwrap_or_default().split('/').skip(1);
+        let mut steps = siblings.path.unwrap_or_default().split('/').skip(1);
         let patches_data = is_data(steps.next());
         let patched = steps.next().filter(|_| patches_data && body == Body::ConfigMap);
+        let patched = patched.and_then(|name| rules.variable(name));
         self.out.push('{');
         for (index, (key, value)) in object.entries().enumerate() {
             if index > 0 {
@@ -152,13 +202,15 @@ impl<'r> Writer<'r> {
             write_text(&mut self.out, &shown);
             self.out.push(':');
             let (exact, node) = place.node.map_or((None, None), |node| rules.place(node, key));
-            let below = Place { body, names: Names::Fields, node, ..place };
-            let own =
-                || exact.or_else(|| rules.own_key(key)).or_else(|| rules.own_key(paired.filter(|_| key == "value")?));
+            let below = Place { body, names: Names::Fields, named: None, node, ..place };
+            let own = || exact.or_else(|| rules.own_key(key)).or(paired_own.filter(|_| key == "value"));
             let all = place.all.or_else(own);
             let is_text = value.str().is_some();
-            if all.is_none() && is_text && is_identifier(object, key) {
-                write_text(&mut self.out, value.str().unwrap_or_default());
+            if all.is_none() && siblings.is_identifier(key) {
+                match value.str() {
+                    Some(text) => write_text(&mut self.out, text),
+                    None => self.value(value, below),
+                }
                 continue;
             }
             let below = match (key, body) {
@@ -173,14 +225,12 @@ impl<'r> Writer<'r> {
                 ("value", Body::ConfigMap) if patches_data && value.is_object() => {
                     Place { names: Names::Variables, ..below }
                 }
-                ("value", _) if is_text => {
-                    Place { all: paired.or(patched).and_then(|name| rules.variable(name)), ..below }
-                }
+                ("value", _) if paired.is_some() => Place { named: paired, ..below },
+                ("value", _) if is_text => Place { all: patched, ..below },
                 (_, Body::Secret) if is_data(Some(key)) => Place { all: secret, ..below },
                 (_, Body::ConfigMap) if is_data(Some(key)) => Place { names: Names::Variables, ..below },
                 _ if is_text && place.names == Names::Variables => Place { all: rules.variable(key), ..below },
-                _ if is_text => Place { all: rules.key(key), ..below },
-                _ => below,
+                _ => Place { named: rules.kind_of_key(key), ..below },
             };
             self.value(value, below);
         }
@@ -202,7 +252,8 @@ impl<'r> Writer<'r> {
     }
 
     fn scalar(&mut self, value: FieldRef<'_>, place: Place<'r>) {
-        match (value, place.all) {
+        let named = || place.named.filter(|kind| says_of(*kind, value)).map(SecretKind::name);
+        match (value, place.all.or_else(named)) {
             (FieldRef::Str(text), _) if text.is_empty() || is_marker(text) => write_text(&mut self.out, text),
             (FieldRef::Str(text), Some(_)) if self.rules.patterns.keeps(text) => write_text(&mut self.out, text),
             (FieldRef::Str(text), None) => {
@@ -294,6 +345,16 @@ static MARKS: LazyLock<Regex> =
 
 fn text_of<'i>(object: Value<'_, 'i>, key: &str) -> Option<&'i str> {
     object.get(key).and_then(Value::str)
+}
+
+/// Whether a name that tells a secret of this kind tells one of this value. Numbers beside tokens and cookies count them or
+/// number them.
+fn says_of(kind: SecretKind, value: FieldRef<'_>) -> bool {
+    match value {
+        FieldRef::Str(_) => true,
+        FieldRef::Int(_) | FieldRef::UInt(_) | FieldRef::Float(_) => kind != SecretKind::Token,
+        FieldRef::Null | FieldRef::Bool(_) | FieldRef::Object => false,
+    }
 }
 
 fn is_data(key: Option<&str>) -> bool {

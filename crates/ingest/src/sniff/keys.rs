@@ -31,6 +31,8 @@ marks!(
     OUTPUT,
     OUTPUT_FIELDS,
     TETRAGON,
+    TETRAGON_OTHER,
+    NODE_NAME,
     EVENT_NAME,
     TRACEE_LEGACY,
     TRACEE_NEW,
@@ -101,18 +103,19 @@ fn told_by(marks: Marks) -> Option<&'static str> {
         () if has(AUDIT_ID) || has(AUDIT_VERSION) || has(STAGE.with(VERB)) => "k8s_audit",
         () if has(PROTO_PAYLOAD) => "k8s_audit",
         () if has(RULE) && marks.has_any(PRIORITY.with(OUTPUT).with(OUTPUT_FIELDS)) => "falco",
-        () if has(TETRAGON) => "tetragon",
+        () if has(TETRAGON) || has(TETRAGON_OTHER.with(NODE_NAME)) => "tetragon",
         () if has(EVENT_NAME.with(TRACEE_LEGACY)) => "tracee",
         () if has(NAME.with(TRACEE_NEW)) && marks.has_any(TIMESTAMP.with(TRACEE_ID)) => "tracee",
         () if has(GOLDMANE) => "calico",
         () if has(HUBBLE_FLOW) || has(VERDICT.with(FLOW)) => "hubble",
         () if has(CALICO) || has(REPORTER.with(ACTION)) => "calico",
+        // Before Docker's, whose keys it shares as soon as a shipper adds a time.
+        () if has(ARMOR_OPERATION.with(ARMOR_HOST)) => "kubearmor",
         () if has(DOCKER_TYPE.with(DOCKER_ACTION)) && marks.has_any(DOCKER_ACTOR.with(FROM).with(TIME)) => "docker",
         () if has(STATUS.with(FROM).with(TIME)) || has(STATUS.with(TIME_NANO)) => "docker",
         () if has(EVENT_VERSION.with(EVENT_SOURCE)) || has(DIGEST) || has(EVENT_SOURCE.with(USER_IDENTITY)) => {
             "cloudtrail"
         }
-        () if has(ARMOR_OPERATION.with(ARMOR_HOST)) => "kubearmor",
         () if has(ACTION.with(TARGET).with(REQUEST)) => "registry",
         () if has(CLASS_UID) => "ocsf",
         () if has(WATCH_TYPE.with(OBJECT)) || has(OBJECT_LIST) => "k8s_objects",
@@ -144,6 +147,10 @@ fn mark_of(key: &str, value: &str) -> Marks {
         {
             TETRAGON
         }
+        // Names that others may have too.
+        "test" | "tls" if is_object => TETRAGON_OTHER,
+        key if is_object && key.starts_with("process_") => TETRAGON_OTHER,
+        "node_name" => NODE_NAME,
         "eventName" => EVENT_NAME,
         "argsNum" | "processorId" | "threadStartTime" | "hostProcessId" | "matchedPolicies" | "matchedScopes" => {
             TRACEE_LEGACY

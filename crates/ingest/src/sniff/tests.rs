@@ -62,6 +62,41 @@ fn wrapped_records_are_of_the_format_inside() {
 }
 
 #[test]
+fn a_document_that_others_could_write_does_not_hide_the_one_around_it() {
+    let ecs = |message: &str| {
+        let message = serde_json::Value::from(message);
+        format!(r#"{{"@timestamp":"2024-05-05T10:00:00Z","ecs":{{"version":"8.0"}},"message":{message}}}"#)
+    };
+    for (message, format) in [
+        (r#"GET /x {"auditID":"evil"#, "ecs"),
+        (r#"GET /x {"auditID":"evil"}"#, "ecs"),
+        (r#"{"auditID":"evil"#, "ecs"),
+        (r#"[{"auditID":"evil"}]"#, "ecs"),
+        (r#" {"auditID":"a"}"#, "k8s_audit"),
+    ] {
+        assert_eq!(format_of(ecs(message).as_bytes()), Some(format), "{message}");
+    }
+}
+
+#[test]
+fn keys_that_formats_share_are_told_apart() {
+    for (record, format) in [
+        (r#"{"Type":"MatchedPolicy","Action":"Block","Operation":"File","HostName":"n1","time":1}"#, Some("kubearmor")),
+        (r#"{"Type":"container","Action":"start","time":1}"#, Some("docker")),
+        (r#"{"process_file":{"process":{}},"node_name":"n1","time":"2024-05-05T10:00:00Z"}"#, Some("tetragon")),
+        (r#"{"process_file":{"process":{}}}"#, None),
+        (r#"{"test":{"arg0":1},"node_name":"n1"}"#, Some("tetragon")),
+        (r#"{"tls":{"version":"1.3"},"host":"n1"}"#, None),
+    ] {
+        assert_eq!(format_of(record.as_bytes()), format, "{record}");
+    }
+    // Three keys that anything may have: whoever declares the format has it read.
+    let bare = r#"{"timestamp":"2026-02-03T09:15:45Z","id":258,"name":"openat"}"#;
+    assert_eq!(format_of(bare.as_bytes()), None);
+    assert_eq!(crate::testing::decode(&Format::Tracee, &[], &[bare]).0.rows(), 1);
+}
+
+#[test]
 fn audit_records_are_told_inside_of_what_carries_them() {
     let record = "type=SYSCALL msg=audit(1714903200.100:7): arch=c000003e syscall=59 success=yes";
     for (carrier, format) in [

@@ -9,6 +9,7 @@ use crate::container;
 use crate::image::Image;
 use crate::network::Connection;
 use crate::process::{name_of, write_line};
+use crate::put;
 
 /// Bits of the kernel's access mask.
 const MAY_WRITE: i64 = 2;
@@ -23,6 +24,7 @@ pub(super) struct Event<'i> {
     pub(super) kind: Option<&'i str>,
     pub(super) has_process: bool,
     pub(super) node: Option<&'i str>,
+    pub(super) cluster: Option<&'i str>,
     /// Times in falling order of trust: the event's, an exit's own, the start of the process.
     pub(super) times: [Option<&'i str>; 3],
     pub(super) process: Process<'i>,
@@ -59,6 +61,11 @@ pub(super) struct Event<'i> {
     pub(super) address_port: Option<u16>,
     pub(super) direction: Option<&'i str>,
     pub(super) host: Option<&'i str>,
+    /// The other end's namespace, pod and workload.
+    pub(super) peer: [Option<&'i str>; 3],
+    /// Sent and received by the process.
+    pub(super) bytes: [Option<i64>; 2],
+    pub(super) packets: [Option<i64>; 2],
     pub(super) method: Option<&'i str>,
     pub(super) is_answer: bool,
     pub(super) rcode: Option<i64>,
@@ -250,8 +257,7 @@ impl<'i> Event<'i> {
         }
         // The id names the digest if the image was pulled, `docker.io/library/app@sha256:…`, else only itself.
         let digest = self.image_id.and_then(|id| id.rsplit_once('@')).map(|(_, digest)| digest);
-        if let Some(name) = self.image {
-            let image = Image::parse(name);
+        if let Some(image) = self.image.map(Image::parse).filter(|image| !image.name.is_empty()) {
             Image { digest: image.digest.or(digest), ..image }.put(row);
         } else if let Some(id) = self.image_id.filter(|_| digest.is_some()) {
             Image::parse(container::bare(id)).put(row);
@@ -270,9 +276,6 @@ impl<'i> Event<'i> {
         }
         if let Some(method) = self.method {
             row.put_word(col::HTTP_METHOD, method);
-        }
-        if let Some(host) = self.host {
-            row.put_word(col::DST_ENDPOINT_HOSTNAME, host);
         }
         if let Some(rcode) = self.rcode.filter(|_| self.is_answer) {
             match rcode_name(rcode) {
@@ -296,7 +299,6 @@ impl<'i> Event<'i> {
         if connection.protocol.is_none() && (connection.src_ip.is_some() || connection.dst_ip.is_some()) {
             connection.protocol = ["tcp", "udp"].into_iter().find(|protocol| operation.starts_with(protocol));
         }
-        connection.put(row);
         let direction = match (kind, self.direction) {
             (_, Some(direction)) => direction_of(direction),
             ("process_connect", _) => Some("outbound"),
@@ -305,12 +307,57 @@ impl<'i> Event<'i> {
             _ if operation.contains("accept") => Some("inbound"),
             _ => None,
         };
-        if let Some(direction) = direction.filter(|_| done.class == activity::NETWORK) {
+        let direction = direction.filter(|_| done.class == activity::NETWORK);
+        if let Some(direction) = direction {
             row.put_word(col::CONNECTION_DIRECTION, direction);
         }
-        if let Some(bytes) = self.size.filter(|_| done == Activity::new(activity::NETWORK, 6)) {
-            let received = operation.contains("recv");
-            row.put_long(if received { col::TRAFFIC_BYTES_IN } else { col::TRAFFIC_BYTES_OUT }, bytes);
+        // The process's end comes first. Of a connection that it took, the other end is the client, which is the source.
+        let is_taken = direction == Some("inbound");
+        if is_taken {
+            std::mem::swap(&mut connection.src_ip, &mut connection.dst_ip);
+            std::mem::swap(&mut connection.src_port, &mut connection.dst_port);
+        }
+        connection.put(row);
+        self.put_peer(is_taken, row);
+        let [mut bytes, mut packets] = [self.bytes, self.packets];
+        if let Some(size) = self.size.filter(|_| done == Activity::new(activity::NETWORK, 6)) {
+            let side = &mut bytes[usize::from(operation.contains("recv"))];
+            *side = side.or(Some(size));
+        }
+        if is_taken {
+            bytes.reverse();
+            packets.reverse();
+        }
+        let [[bytes_out, bytes_in], [packets_out, packets_in]] = [bytes, packets];
+        let longs = [
+            (col::TRAFFIC_BYTES_OUT, bytes_out),
+            (col::TRAFFIC_BYTES_IN, bytes_in),
+            (col::TRAFFIC_PACKETS_OUT, packets_out),
+            (col::TRAFFIC_PACKETS_IN, packets_in),
+        ];
+        for (column, number) in longs {
+            if let Some(number) = number {
+                row.put_long(column, number);
+            }
+        }
+    }
+
+    /// Puts the names of the other end, which is the source of a connection that the process took.
+    fn put_peer(&self, is_taken: bool, row: &mut EventBuilder) {
+        let (hostname, columns) = if is_taken {
+            let columns = [col::SRC_ENDPOINT_NAMESPACE, col::SRC_ENDPOINT_POD, col::SRC_ENDPOINT_WORKLOAD];
+            (col::SRC_ENDPOINT_HOSTNAME, columns)
+        } else {
+            let columns = [col::DST_ENDPOINT_NAMESPACE, col::DST_ENDPOINT_POD, col::DST_ENDPOINT_WORKLOAD];
+            (col::DST_ENDPOINT_HOSTNAME, columns)
+        };
+        if let Some(host) = self.host {
+            put::dns_name(row, hostname, host);
+        }
+        for (column, word) in columns.into_iter().zip(self.peer) {
+            if let Some(word) = word {
+                row.put_word(column, word);
+            }
         }
     }
 }

@@ -67,10 +67,10 @@ impl<'i> Event<'i> {
             },
             Place::FileDetails if key == "str" => first(&mut self.path, value),
             Place::Stats => match key {
-                "bytes_sent" | "bytes_submitted" => put::long(row, col::TRAFFIC_BYTES_OUT, value),
-                "bytes_received" | "bytes_consumed" => put::long(row, col::TRAFFIC_BYTES_IN, value),
-                "segs_out" | "segs_submitted" => put::long(row, col::TRAFFIC_PACKETS_OUT, value),
-                "segs_in" | "segs_consumed" => put::long(row, col::TRAFFIC_PACKETS_IN, value),
+                "bytes_sent" | "bytes_submitted" => self.bytes[0] = self.bytes[0].or(value.int()),
+                "bytes_received" | "bytes_consumed" => self.bytes[1] = self.bytes[1].or(value.int()),
+                "segs_out" | "segs_submitted" => self.packets[0] = self.packets[0].or(value.int()),
+                "segs_in" | "segs_consumed" => self.packets[1] = self.packets[1].or(value.int()),
                 _ => {}
             },
             Place::Dns => self.dns(key, value, row),
@@ -88,9 +88,9 @@ impl<'i> Event<'i> {
             },
             Place::HttpResponse if key == "code" => put::int(row, col::API_RESPONSE_CODE, value),
             Place::Destination => match key {
-                "namespace" => put::word(row, col::DST_ENDPOINT_NAMESPACE, value),
-                "name" => put::word(row, col::DST_ENDPOINT_POD, value),
-                "workload" => put::word(row, col::DST_ENDPOINT_WORKLOAD, value),
+                "namespace" => first(&mut self.peer[0], value),
+                "name" => first(&mut self.peer[1], value),
+                "workload" => first(&mut self.peer[2], value),
                 _ => {}
             },
             Place::Aggregation if key == "count" => put::long(row, col::EVENT_COUNT, value),
@@ -111,7 +111,7 @@ impl<'i> Event<'i> {
                 first(&mut self.node, value);
                 put::word(row, col::DEVICE_HOSTNAME, value);
             }
-            "cluster_name" => put::word(row, col::CLUSTER_NAME, value),
+            "cluster_name" => first(&mut self.cluster, value),
             "time" => first(&mut self.times[0], value),
             "aggregation_info" => return Some(Place::Aggregation),
             _ if self.kind.is_some() || !value.is_object() => {}
@@ -276,7 +276,7 @@ impl<'i> Event<'i> {
         match key {
             "names" => {
                 if let Some(name) = value.items().find_map(Value::text) {
-                    row.put_word(col::DNS_QUERY, name.trim_end_matches('.'));
+                    put::dns_name(row, col::DNS_QUERY, name);
                 }
             }
             "query_types" => {

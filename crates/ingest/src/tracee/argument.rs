@@ -167,7 +167,7 @@ impl<'i> Event<'i> {
         if let Some(question) = value.items().next() {
             for (key, value) in question.entries() {
                 match key {
-                    "name" | "query" => put::word(row, col::DNS_QUERY, value),
+                    "name" | "query" => put_name(row, col::DNS_QUERY, value),
                     "type" | "query_type" => put::word(row, col::DNS_QUERY_TYPE, value),
                     _ => {}
                 }
@@ -183,7 +183,7 @@ impl<'i> Event<'i> {
                     "query_data" | "dns_query_data" => {
                         for (key, value) in value.entries() {
                             match key {
-                                "query" => put::word(row, col::DNS_QUERY, value),
+                                "query" => put_name(row, col::DNS_QUERY, value),
                                 "query_type" => put::word(row, col::DNS_QUERY_TYPE, value),
                                 _ => {}
                             }
@@ -212,7 +212,7 @@ impl<'i> Event<'i> {
         for (key, value) in value.entries() {
             match key {
                 "method" => first(&mut self.method, value),
-                "host" => put::word(row, col::DST_ENDPOINT_HOSTNAME, value),
+                "host" => put_name(row, col::DST_ENDPOINT_HOSTNAME, value),
                 "uri_path" => put::text(row, col::HTTP_URL_PATH, value),
                 "status_code" if value.int() != Some(0) => put::int(row, col::API_RESPONSE_CODE, value),
                 "headers" => {
@@ -234,9 +234,10 @@ fn inner<'t, 'i>(value: Value<'t, 'i>, key: &str) -> Value<'t, 'i> {
     value.get(key).unwrap_or(value)
 }
 
+/// Puts a name of the DNS, or the first of several.
 fn put_name(row: &mut EventBuilder, column: palisade_events::schema::Word, value: Value<'_, '_>) {
     if let Some(name) = value.text().or_else(|| value.items().find_map(Value::text)) {
-        row.put_word(column, name);
+        put::dns_name(row, column, name);
     }
 }
 

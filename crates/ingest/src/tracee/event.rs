@@ -9,6 +9,7 @@ use crate::container;
 use crate::image::Image;
 use crate::network::Connection;
 use crate::process::name_of;
+use crate::put;
 
 /// Bytes of a host's name that Tracee keeps in its legacy shape: a name that long may have been cut.
 const HOST_BYTES_MAX: usize = 15;
@@ -232,11 +233,23 @@ impl<'i> Event<'i> {
         let binds = done == Activity::new(activity::NETWORK, 7);
         let local = self.local.or(self.address.filter(|_| binds)).unwrap_or_default();
         let remote = self.remote.or(self.address.filter(|_| !binds)).unwrap_or_default();
+        // The other end is the source of what is accepted or received. Packets name source and destination themselves.
+        let comes = matches!(
+            name,
+            "accept"
+                | "accept4"
+                | "security_socket_accept"
+                | "recvfrom"
+                | "recvmsg"
+                | "recvmmsg"
+                | "security_socket_recvmsg"
+        );
+        let (source, destination) = if comes { (remote, local) } else { (local, remote) };
         let mut connection = self.connection;
-        connection.src_ip = connection.src_ip.or(local.ip);
-        connection.src_port = connection.src_port.or(local.port);
-        connection.dst_ip = connection.dst_ip.or(remote.ip);
-        connection.dst_port = connection.dst_port.or(remote.port);
+        connection.src_ip = connection.src_ip.or(source.ip);
+        connection.src_port = connection.src_port.or(source.port);
+        connection.dst_ip = connection.dst_ip.or(destination.ip);
+        connection.dst_port = connection.dst_port.or(destination.port);
         if connection.protocol.is_none() && (connection.src_ip.is_some() || connection.dst_ip.is_some()) {
             let named = [("tcp", "tcp"), ("udp", "udp"), ("http", "tcp")];
             let named = named.into_iter().find(|(part, _)| name.contains(part)).map(|(_, protocol)| protocol);
@@ -257,7 +270,7 @@ impl<'i> Event<'i> {
     fn put_dns(&self, done: Activity, row: &mut EventBuilder) {
         if done.class == activity::DNS {
             if let Some(name) = self.asked_name {
-                row.put_word(col::DNS_QUERY, name);
+                put::dns_name(row, col::DNS_QUERY, name);
             }
             if let Some(kind) = self.asked_type {
                 row.put_word(col::DNS_QUERY_TYPE, kind);

@@ -86,8 +86,8 @@ fn samples_fill_their_columns() {
             "namespace_name": "market", "device_hostname": null}),
         json!({"class_uid": 4003, "activity_id": 2, "dns_query_hostname": "till.example",
             "dns_answers": ["203.0.113.9"], "connection_info_direction": "inbound", "src_endpoint_port": 53}),
-        json!({"class_uid": 4001, "activity_id": 1, "src_endpoint_ip": "10.2.0.9", "src_endpoint_port": 8080,
-            "connection_info_direction": "inbound", "process_cmd_line": null}),
+        json!({"class_uid": 4001, "activity_id": 1, "dst_endpoint_ip": "10.2.0.9", "dst_endpoint_port": 8080,
+            "src_endpoint_ip": null, "connection_info_direction": "inbound", "process_cmd_line": null}),
         json!({"class_uid": 2004, "finding_info_title": "Dropped executable", "severity_id": 4,
             "attack_techniques": ["T1059.004"], "metadata_labels": ["Execution", "PIER-7"], "file_path": "/tmp/a.sh",
             "message": "A file was dropped and run.", "syscall": "sched_process_exec", "process_name": "wget"}),
@@ -142,6 +142,26 @@ fn a_hosts_name_is_believed_only_outside_containers_and_if_it_is_whole() {
             "hostName": host, "containerId": container});
         let (batch, _) = decode(&[&payload.to_string()]);
         assert_eq!(batch.row_json(0)["device_hostname"], named, "{host} {container}");
+    }
+}
+
+#[test]
+fn the_other_end_of_what_comes_in_is_the_source() {
+    for (name, ip, port) in [
+        ("accept4", "src_endpoint_ip", "src_endpoint_port"),
+        ("recvfrom", "src_endpoint_ip", "src_endpoint_port"),
+        ("bind", "src_endpoint_ip", "src_endpoint_port"),
+        ("connect", "dst_endpoint_ip", "dst_endpoint_port"),
+    ] {
+        let key = if name == "recvfrom" { "src_addr" } else { "addr" };
+        let payload = json!({"timestamp": 1_770_110_101_123_456_789i64, "eventName": name, "argsNum": 1, "args": [
+            {"name": key, "type": "struct sockaddr*",
+                "value": {"sa_family": "AF_INET", "sin_addr": "10.2.0.31", "sin_port": "51514"}}]});
+        let (batch, _) = decode(&[&payload.to_string()]);
+        let row = batch.row_json(0);
+        assert_eq!((&row[ip], &row[port]), (&json!("10.2.0.31"), &json!(51514)), "{name}");
+        let other = if ip.starts_with("src") { "dst_endpoint_ip" } else { "src_endpoint_ip" };
+        assert_eq!(row[other], Json::Null, "{name}");
     }
 }
 

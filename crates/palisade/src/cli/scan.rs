@@ -26,13 +26,14 @@ pub(crate) struct Scan {
     /// Files and folders; plain, gzip or zstd; `-` is standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Format of the records; each is told by what it shows if absent.
+    /// Format of all records, such as k8s_audit or auditd. If absent, each record is told by what it shows, and files
+    /// and folders may mix formats.
     #[arg(long, short, value_parser = known_format)]
     format: Option<String>,
     /// Mapping file for other JSON or CSV.
     #[arg(long, short, conflicts_with = "format")]
     mapping: Option<PathBuf>,
-    /// Cluster that the events are from.
+    /// Cluster of events that name none.
     #[arg(long, default_value = "")]
     cluster: String,
     /// Time zone of times that name none: UTC, +02:00, Europe/Berlin.

@@ -187,7 +187,9 @@ impl LaneWork {
     }
 
     /// As [`process`](Self::process), of neighbouring chunks at once: what a batch costs, it costs once. Only the first may
-    /// bring facts, because the first event of the output ends the gaps that they tell of.
+    /// bring facts, because the first event of the output ends the gaps that they tell of. Texts of one column stay within
+    /// 2 GiB an output, so that the caller bounds the bytes of all chunks together far below that: what goes past is left
+    /// out of its row, which is marked as truncated.
     ///
     /// # Errors
     /// As [`process`](Self::process).

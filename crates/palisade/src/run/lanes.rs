@@ -19,6 +19,9 @@ use crate::error::Result;
 /// Chunks that may wait for one lane. It goes out with all of them: more make larger batches, which cost less a row, and
 /// a longer wait for all lanes to be at home.
 pub(super) const BACKLOG_MAX: usize = 3;
+/// Bytes of records past which no further chunk goes out together with others. Their texts share columns that hold 2 GiB,
+/// and one record may be a document of many megabytes.
+const BATCH_BYTES_MAX: usize = 128 << 20;
 /// How often sources are served while the encoder is behind, so that group membership survives.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
 /// Faults of sources that a summary quotes.
@@ -267,10 +270,11 @@ impl Run<'_> {
             if !self.pool.has_room() || !(may_work || ends) {
                 continue;
             }
-            let mut chunks: Vec<Chunk> = Vec::new();
+            let (mut chunks, mut bytes): (Vec<Chunk>, usize) = (Vec::new(), 0);
             while let Some(chunk) = post.backlog.pop_front() {
+                bytes = bytes.saturating_add(chunk.bytes.len());
                 // What a fact tells of is ended by the first event of a batch.
-                if !chunks.is_empty() && !chunk.facts.is_empty() {
+                if !chunks.is_empty() && (!chunk.facts.is_empty() || bytes > BATCH_BYTES_MAX) {
                     post.backlog.push_front(chunk);
                     break;
                 }
