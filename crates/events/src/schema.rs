@@ -183,7 +183,7 @@ columns! {
         "OCSF activity within the class.";
     SEVERITY_ID Int "severity_id" "severity_id" "event.severity" "falco, tracee, kubearmor, ocsf, ecs"
         "OCSF severity stated by the source, 1 informational to 6 fatal.";
-    STATUS_ID Int "status_id" "status_id" "event.outcome" "k8s_audit, tetragon, tracee, hubble, calico, docker, kubearmor, registry, cloudtrail, ocsf, ecs, auditd"
+    STATUS_ID Int "status_id" "status_id" "event.outcome" "k8s_audit, falco, tetragon, tracee, hubble, calico, docker, kubearmor, registry, cloudtrail, ocsf, ecs, auditd"
         "Outcome: 1 success, 2 failure, absent if unknown.";
     STATUS_DETAIL Text "status_detail" "status_detail" "event.reason" "k8s_audit, tetragon, hubble, docker, kubearmor, cloudtrail, ocsf, ecs, auditd"
         "Why it failed, in the source's words.";
@@ -247,7 +247,7 @@ columns! {
         "Cloud: `AWS`, `Azure`, `GCP`.";
     CLOUD_ACCOUNT_UID Word "cloud_account_uid" "cloud.account.uid" "cloud.account.id" "k8s_audit, cloudtrail, ocsf, ecs"
         "Cloud account.";
-    CLOUD_REGION Word "cloud_region" "cloud.region" "cloud.region" "k8s_audit, cloudtrail, ocsf, ecs"
+    CLOUD_REGION Word "cloud_region" "cloud.region" "cloud.region" "k8s_audit, falco, cloudtrail, ocsf, ecs"
         "Cloud region.";
     CLUSTER_NAME Word "cluster_name" "unmapped.cluster.name" "orchestrator.cluster.name" "all"
         "Cluster: named by a header, a topic, a wrapping or the source's configuration; by the event itself where none of them does.";
@@ -261,7 +261,7 @@ columns! {
         "Kind of the workload: Deployment, DaemonSet, StatefulSet, Job, CronJob, Pod.";
     POD_NAME Word "pod_name" "unmapped.pod.name" "kubernetes.pod.name" "k8s_audit, k8s_objects, falco, tetragon, tracee, hubble, calico, docker, kubearmor, ocsf, ecs"
         "Pod.";
-    POD_UID Word "container_pod_uuid" "container.pod_uuid" "kubernetes.pod.uid" "k8s_audit, k8s_objects, tetragon, tracee, docker, ecs"
+    POD_UID Word "container_pod_uuid" "container.pod_uuid" "kubernetes.pod.uid" "k8s_audit, k8s_objects, falco, tetragon, tracee, docker, ecs"
         "Pod uid.";
     POD_LABELS Words "pod_labels" "unmapped.pod.labels" "" "k8s_objects, tetragon, tracee, hubble, calico, kubearmor, ecs"
         "Labels of the pod as `key=value`.";
@@ -281,13 +281,13 @@ columns! {
         "Who did it.";
     ACTOR_USER_UID Word "actor_user_uid" "actor.user.uid" "user.id" "k8s_audit, falco, tetragon, tracee, kubearmor, cloudtrail, ocsf, ecs, auditd"
         "Who did it, by id.";
-    ACTOR_USER_GROUPS Words "actor_user_groups" "actor.user.groups" "user.group.name" "k8s_audit, ocsf, ecs"
+    ACTOR_USER_GROUPS Words "actor_user_groups" "actor.user.groups" "user.group.name" "k8s_audit, falco, ocsf, ecs"
         "Groups of the user.";
     ACTOR_LOGIN_UID Word "actor_session_uid" "actor.session.uid" "user.audit.id" "falco, tetragon, ocsf, ecs, auditd"
         "Login uid (auid), which survives su and sudo; absent if unset.";
-    ACTOR_SERVICE_ACCOUNT Word "actor_service_account" "" "" "k8s_audit, ocsf, ecs"
+    ACTOR_SERVICE_ACCOUNT Word "actor_service_account" "" "" "k8s_audit, falco, ocsf, ecs"
         "Service account as namespace/name, if the user is one.";
-    ACTOR_IMPERSONATED_NAME Word "actor_impersonated_user_name" "actor.impersonated_user.name" "user.effective.name" "k8s_audit"
+    ACTOR_IMPERSONATED_NAME Word "actor_impersonated_user_name" "actor.impersonated_user.name" "user.effective.name" "k8s_audit, falco"
         "User that the actor acted as.";
     ACTOR_IMPERSONATED_GROUPS Words "actor_impersonated_user_groups" "actor.impersonated_user.groups" "" "k8s_audit"
         "Groups that the actor acted as a member of.";
@@ -307,13 +307,13 @@ columns! {
         "Request URI.";
     API_OPERATION Word "api_operation" "api.operation" "event.action" "k8s_audit, k8s_objects, falco, tetragon, tracee, hubble, docker, kubearmor, registry, cloudtrail, ocsf, ecs, auditd"
         "Verb, system call or record type.";
-    API_SERVICE_NAME Word "api_service_name" "api.service.name" "event.provider" "k8s_audit, k8s_objects, hubble, registry, cloudtrail, ocsf, ecs"
+    API_SERVICE_NAME Word "api_service_name" "api.service.name" "event.provider" "k8s_audit, k8s_objects, falco, hubble, registry, cloudtrail, ocsf, ecs"
         "Service or API group that served it.";
     API_VERSION Word "api_version" "api.version" "" "k8s_audit, k8s_objects, ocsf"
         "Version of the resource's API.";
     API_RESPONSE_CODE Int "api_response_code" "api.response.code" "http.response.status_code" "k8s_audit, falco, tetragon, hubble, ocsf, ecs"
         "Response code.";
-    API_RESPONSE_ERROR Word "api_response_error" "api.response.error" "error.code" "cloudtrail, ecs"
+    API_RESPONSE_ERROR Word "api_response_error" "api.response.error" "error.code" "falco, cloudtrail, ecs"
         "Error code of the response.";
     API_REQUEST_UID Text "api_request_uid" "api.request.uid" "http.request.id" "registry, cloudtrail, ocsf, ecs"
         "Id that the service gave the request.";
@@ -337,7 +337,7 @@ columns! {
         "Process id that is unique over time (exec_id).";
     PROCESS_CREATED_TIME Time "process_created_time" "process.created_time" "process.start" "tetragon, tracee, ocsf, ecs"
         "When the process began.";
-    PROCESS_NAMESPACE_PID Long "process_namespace_pid" "process.namespace_pid" "" "tetragon, tracee, kubearmor"
+    PROCESS_NAMESPACE_PID Long "process_namespace_pid" "process.namespace_pid" "" "falco, tetragon, tracee, kubearmor"
         "Process id inside its own pid namespace.";
     PROCESS_CMD_LINE Text "process_cmd_line" "process.cmd_line" "process.command_line" "falco, tetragon, tracee, calico, docker, kubearmor, ocsf, ecs, auditd"
         "Command line.";
@@ -363,7 +363,7 @@ columns! {
         "Names of the ancestors, nearest first, parent excluded.";
     SYSCALL Word "syscall" "unmapped.syscall" "process.syscall.name" "falco, tetragon, tracee, kubearmor, ecs, auditd"
         "System call or event type, by name.";
-    EXIT_CODE Long "exit_code" "exit_code" "process.exit_code" "tetragon, tracee, docker, ecs, auditd"
+    EXIT_CODE Long "exit_code" "exit_code" "process.exit_code" "falco, tetragon, tracee, docker, ecs, auditd"
         "Return value of the call: negative error numbers as the kernel gives them.";
     FILE_PATH Text "file_path" "file.path" "file.path" "falco, tetragon, tracee, kubearmor, ocsf, ecs, auditd"
         "File acted on.";
@@ -373,15 +373,15 @@ columns! {
         "Source port.";
     SRC_ENDPOINT_HOSTNAME Word "src_endpoint_hostname" "src_endpoint.hostname" "source.domain" "hubble, calico, registry, cloudtrail, ocsf"
         "Source name.";
-    SRC_ENDPOINT_NAMESPACE Word "src_endpoint_namespace_name" "" "" "k8s_audit, hubble, calico"
+    SRC_ENDPOINT_NAMESPACE Word "src_endpoint_namespace_name" "" "" "k8s_audit, tetragon, hubble, calico"
         "Namespace of the source.";
-    SRC_ENDPOINT_POD Word "src_endpoint_pod_name" "" "" "k8s_audit, hubble, calico"
+    SRC_ENDPOINT_POD Word "src_endpoint_pod_name" "" "" "k8s_audit, tetragon, hubble, calico"
         "Pod that is the source.";
-    SRC_ENDPOINT_WORKLOAD Word "src_endpoint_workload_name" "" "" "k8s_audit, hubble, calico"
+    SRC_ENDPOINT_WORKLOAD Word "src_endpoint_workload_name" "" "" "k8s_audit, tetragon, hubble, calico"
         "Workload of the source.";
     SRC_ENDPOINT_LABELS Words "src_endpoint_labels" "" "" "hubble, calico"
         "Labels of the source as `key=value`; `reserved:world` and its kin as they are.";
-    SRC_ENDPOINT_IPS Words "src_endpoint_intermediate_ips" "src_endpoint.intermediate_ips" "" "k8s_audit, calico, ocsf"
+    SRC_ENDPOINT_IPS Words "src_endpoint_intermediate_ips" "src_endpoint.intermediate_ips" "" "k8s_audit, falco, calico, ocsf"
         "All addresses as given, forgeable ones included.";
     DST_ENDPOINT_IP Word "dst_endpoint_ip" "dst_endpoint.ip" "destination.ip" "falco, tetragon, tracee, hubble, calico, kubearmor, ocsf, ecs, auditd"
         "Where it went.";
@@ -389,11 +389,11 @@ columns! {
         "Destination port.";
     DST_ENDPOINT_HOSTNAME Word "dst_endpoint_hostname" "dst_endpoint.hostname" "destination.domain" "tetragon, tracee, hubble, calico, cloudtrail, ecs"
         "Destination name.";
-    DST_ENDPOINT_NAMESPACE Word "dst_endpoint_namespace_name" "" "" "tetragon, hubble, calico"
+    DST_ENDPOINT_NAMESPACE Word "dst_endpoint_namespace_name" "" "" "hubble, calico"
         "Namespace of the destination.";
-    DST_ENDPOINT_POD Word "dst_endpoint_pod_name" "" "" "tetragon, hubble, calico"
+    DST_ENDPOINT_POD Word "dst_endpoint_pod_name" "" "" "hubble, calico"
         "Pod that is the destination.";
-    DST_ENDPOINT_WORKLOAD Word "dst_endpoint_workload_name" "" "" "tetragon, hubble, calico"
+    DST_ENDPOINT_WORKLOAD Word "dst_endpoint_workload_name" "" "" "hubble, calico"
         "Workload of the destination.";
     DST_ENDPOINT_LABELS Words "dst_endpoint_labels" "" "" "hubble, calico"
         "Labels of the destination as `key=value`; `reserved:world` and its kin as they are.";

@@ -173,7 +173,7 @@ fn requests_and_answers_fill_their_columns() {
         // What is zero is left out.
         (
             json!({"type": "RESPONSE", "dns": {"query": "a.", "ips": ["10.1.1.1", "::1"], "cnames": ["b."], "ttl": 5}}),
-            json!({"dns_rcode": "NOERROR", "dns_answers": ["b.", "10.1.1.1", "::1"], "status_id": 1}),
+            json!({"dns_rcode": "NOERROR", "dns_answers": ["b", "10.1.1.1", "::1"], "status_id": 1}),
         ),
         (json!({"dns": {"rcode": 23}}), json!({"class_uid": 4003, "activity_id": 6, "dns_rcode": "23"})),
         (

@@ -44,7 +44,7 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
         r#"(?i)\bauthorization["'\\]*\s*[:=]\s*(?:\[\s*)?["'\\]*(?:(?:basic|bearer|digest|token|negotiate|apikey)\s+)?(?P<d>[^\s"'\\]+)"#,
     ),
     (SecretKind::Authorization, &["bearer"], r"(?i)\bbearer\s+(?P<d>[A-Za-z0-9._~+/=-]*[0-9][A-Za-z0-9._~+/=-]*)"),
-    (SecretKind::Token, &["cookie"], r#"(?i)\bcookie\\*" *: *(?:\[ *)?\\*"(?P<d>[^"\\]+)"#),
+    (SecretKind::Token, &["cookie"], r#"(?i)\bcookie\\*" *: *(?:\[ *)?\\*"(?P<d>[0-9]*[^"\\0-9][^"\\]*)"#),
     (SecretKind::UrlPassword, &["://"], r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:"'<>]*:(?P<d>[^\s/"']+)@"#),
     (
         SecretKind::Password,

@@ -351,8 +351,10 @@ fn text_of<'i>(object: Value<'_, 'i>, key: &str) -> Option<&'i str> {
 /// number them.
 fn says_of(kind: SecretKind, value: FieldRef<'_>) -> bool {
     match value {
-        FieldRef::Str(_) => true,
         FieldRef::Int(_) | FieldRef::UInt(_) | FieldRef::Float(_) => kind != SecretKind::Token,
+        // The same as text: 64-bit numbers are often written so.
+        FieldRef::Str(text) if text.bytes().all(|b| b.is_ascii_digit()) => kind != SecretKind::Token,
+        FieldRef::Str(_) => true,
         FieldRef::Null | FieldRef::Bool(_) | FieldRef::Object => false,
     }
 }

@@ -127,7 +127,7 @@ fn rows_from_the_future_are_facts_as_records_are() {
     assert_eq!((fact.kind, fact.offset, fact.count), (palisade_events::CoverageKind::Future, 2, 1));
     assert_eq!((fact.window_start, fact.window_end), (moment, moment), "dated by the rows before it");
     assert_eq!(fact.cluster, "c");
-    assert!(fact.detail.starts_with("event time 2026-01-12T13:46:40"), "{}", fact.detail);
+    assert!(fact.detail.starts_with("event time 2026-04-26T17:46:40"), "{}", fact.detail);
     assert_eq!(pipeline.accounts().doubtful, 1);
 }
 
