@@ -201,7 +201,7 @@ columns! {
         "Tags the source attached: Falco tags, auditd keys.";
     FINDING_INFO_TITLE Word "finding_info_title" "finding_info.title" "rule.name" "falco, tracee, kubearmor, ocsf, ecs"
         "Name of the source's own rule that fired.";
-    ATTACK_TECHNIQUES Words "attack_techniques" "attacks.technique.uid" "threat.technique.id" "falco, tracee, ocsf, ecs"
+    ATTACK_TECHNIQUES Words "attack_techniques" "attacks.technique.uid" "threat.technique.id" "falco, tracee, kubearmor, ocsf, ecs"
         "ATT&CK techniques that the source itself states.";
     POLICY_NAMES Words "policy_names" "policy.name" "" "tetragon, tracee, hubble, calico, kubearmor, ocsf"
         "Policies of the source that matched or decided.";
@@ -359,7 +359,7 @@ columns! {
         "Parent command line.";
     PARENT_PROCESS_FILE_PATH Word "process_parent_file_path" "process.parent_process.file.path" "process.parent.executable" "falco, tetragon, tracee, kubearmor, ocsf, ecs"
         "Parent executable.";
-    PROCESS_ANCESTORS Words "process_ancestors" "process.parent_process.parent_process.name" "process.parent.group_leader.name" "falco, tetragon, ocsf"
+    PROCESS_ANCESTORS Words "process_ancestors" "process.parent_process.parent_process.name" "process.parent.group_leader.name" "falco, tetragon, tracee, ocsf"
         "Names of the ancestors, nearest first, parent excluded.";
     SYSCALL Word "syscall" "unmapped.syscall" "process.syscall.name" "falco, tetragon, tracee, kubearmor, ecs, auditd"
         "System call or event type, by name.";
