@@ -12,7 +12,7 @@
 //! A record may come inside a document, as log shippers and Azure's agent send it: then it is taken out, and the host that
 //! the document names is put before it where the record names none, as `node=`.
 //!
-//! Not here: what documents carry lines (see [`crate::envelope`]).
+//! Not here: what documents carry lines (`envelope.rs`).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 //! A document is told by the keys of its root; one that wraps others, by what is inside. Nothing is told by values that
 //! somebody else could have written, such as a user agent: keys cannot be forged from inside a value.
 //!
-//! Not here: reading files (see [`crate::file`]), and opening wrappings (see [`crate::envelope`]).
+//! Not here: reading files (see [`crate::file`]), and opening wrappings (`envelope.rs`).
 
 use std::collections::BTreeMap;
 use std::io::Read;
