@@ -4,8 +4,8 @@
 //! bytes. A marker is never taken for a secret again: redacting twice changes nothing.
 //!
 //! What is a secret is said by one set of rules: those that are built in, and those that a file adds to them or switches
-//! off ([`RedactionRules`]). Rules look at texts (`patterns`, `manifest`), at names (`names`) and at places in a document
-//! (`tree`); `scan` finds the payloads that are worth a look.
+//! off ([`RedactionRules`]). Rules look at texts (`patterns`, `manifest`, `block`), at names (`names`), at arguments
+//! (`command`) and at places in a document (`tree`); `scan` finds the payloads that are worth a look.
 //!
 //! Not here: secrets in encodings other than JSON's escapes and the percent-encoding of queries.
 
@@ -21,8 +21,10 @@ mod kind;
 mod rules;
 mod scan;
 mod names;
+mod command;
 mod patterns;
 mod manifest;
+mod block;
 mod tree;
 
 /// Bytes of an unreadable input that are searched for secrets before it is cut.

@@ -30,8 +30,18 @@ fn of_folded(name: &str) -> Option<SecretKind> {
 const TOKEN_NAMES: [&str; 3] = ["token", "cookie", "setcookie"];
 
 /// Tokens that let their bearer in, unlike those that tell where a list goes on.
-const TOKENS: [&str; 7] =
-    ["accesstoken", "refreshtoken", "idtoken", "authtoken", "bearertoken", "sessiontoken", "securitytoken"];
+const TOKENS: [&str; 10] = [
+    "accesstoken",
+    "refreshtoken",
+    "idtoken",
+    "authtoken",
+    "bearertoken",
+    "sessiontoken",
+    "securitytoken",
+    "identitytoken",
+    "registrytoken",
+    "authorizationtoken",
+];
 
 /// What the name of a variable says of its value: of an environment, or of the config map that fills one.
 pub(super) fn kind_of_variable(name: &str) -> Option<SecretKind> {
@@ -41,7 +51,8 @@ pub(super) fn kind_of_variable(name: &str) -> Option<SecretKind> {
             Some(SecretKind::Token)
         } else if ["secret", "secretkey", "accesskey", "privatekey"].iter().any(|suffix| folded.ends_with(suffix)) {
             Some(SecretKind::ApiKey)
-        } else if name.to_ascii_lowercase().ends_with("_pass") {
+        } else if ["_pass", "_pwd"].iter().any(|suffix| ends_with(name, suffix)) {
+            // Without anything before it, `PWD` is a folder.
             Some(SecretKind::Password)
         } else {
             None
@@ -60,6 +71,11 @@ pub(super) fn announces(argument: &str) -> Option<SecretKind> {
     } else {
         None
     }
+}
+
+fn ends_with(name: &str, suffix: &str) -> bool {
+    let at = name.len().checked_sub(suffix.len());
+    at.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
 /// A name without case and without what joins its words.

@@ -8,18 +8,25 @@ use std::ops::Range;
 use aho_corasick::AhoCorasick;
 use regex::{Captures, Regex};
 
+use super::command::is_option;
 use super::kind::{MARKER, MARKERS, mark};
 use super::rules::{OwnPattern, PATTERNS_MAX};
-use super::{RedactionCounts, SecretKind, manifest};
+use super::{RedactionCounts, SecretKind, block, manifest, names};
 
 /// An assigned value, or the first of a list, in its four spellings: quoted, quoted inside a quoted text, and bare.
 const VALUE: &str =
     r#"(?:\[\s*)?(?:"(?P<a>(?:[^"\\]|\\.)+)|'(?P<b>[^']+)|\\+"(?P<c>(?:[^"\\]|\\+[^"\\])+)|(?P<d>[^\s"'\\&;]+))"#;
+/// What parts an argument from the next one: in a line, a list, a query, an audit record.
+const NEXT: &str = r#"\\*["']?(?:\s*,\s*|\s+a[0-9]+=)|&command=|\s+"#;
+/// The name of a user, for whom a marker may stand, and the colon after it.
+const USER: &str = r#"(?:<redacted:[a-z0-9_]+>|[^\s:"'\\<&])+?(?::|%3[aA])"#;
 
 /// Kind, needles of which one must be in the text (lower case), and the expression; its groups a to d hold the secret,
-/// and without them the whole match is it. In this order: what is recognised by its own shape comes first, so that an
-/// assignment around it finds a marker.
-const TABLE: &[(SecretKind, &[&str], &str)] = &[
+/// and without them the whole match is it.
+type Entry = (SecretKind, &'static [&'static str], &'static str);
+
+/// What is recognised by its own shape comes first, so that an assignment around it finds a marker.
+const SHAPES: &[Entry] = &[
     (
         SecretKind::PrivateKey,
         &["private key"],
@@ -33,10 +40,15 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
     ),
     (SecretKind::SlackToken, &["xox"], r"xox[abeoprs]-[A-Za-z0-9-]{8,}"),
     (SecretKind::AwsAccessKey, &["akia", "asia"], r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    (SecretKind::ApiKey, &["k_live_"], r"\b[rs]k_live_(?:[A-Za-z0-9]{16,}|[A-Za-z]*[0-9][A-Za-z0-9]{4,})"),
+];
+
+/// What the words around it give away, in this order.
+const PLACES: &[Entry] = &[
     (
         SecretKind::AwsSecretKey,
-        &["aws_secret", "aws-secret", "awssecret", "secret_access_key", "secretaccesskey"],
-        r#"(?i)(?:aws[_-]?secret[a-z_-]*|secret[_-]?access[_-]?key)["'\\]*\s*[=:]\s*["'\\]*(?P<a>[A-Za-z0-9/+=]{16,})"#,
+        &["aws_secret", "aws-secret", "aws.secret", "awssecret", "access_key", "access-key", "access.key", "accesskey"],
+        r#"(?i)(?:aws[_-]?secret[a-z_-]*|aws\.secret(?:[_.-]?key)?|secret[_.-]?access[_.-]?key)["'\\]*\s*[=:]\s*["'\\]*(?P<a>[A-Za-z0-9/+=]{16,})"#,
     ),
     (
         SecretKind::Authorization,
@@ -59,17 +71,25 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
     (
         SecretKind::Password,
         &["mysql", "mariadb"],
-        r#"(?i:\b(?:mysql|mariadb)[a-z_-]*)\b[^|;\n]{0,512}?(?:[\s"',=])-p(?P<d>[^\s"'\\&;]+)"#,
+        concat!(
+            r#"(?i:\b(?:mysql|mariadb)[a-z_-]*)\b[^|;\n]{0,512}?(?:[\s=]-p(?:"(?P<a>[^\s"\\,](?:[^"\\]|\\.)*)""#,
+            r#"|'(?P<b>[^\s',][^']*)'|\\+"(?P<c>[^\s"\\,](?:[^"\\]|\\+[^"\\])*)\\+")|[\s"',=]-p(?P<d>[^\s"'\\&;]+))"#
+        ),
     ),
+    (SecretKind::Password, &["sshpass"], r#"\bsshpass\b[^|;\n]{0,256}?[\s"',=]-p(?:NEXT|)(?:\\+')?VALUE"#),
     (
         SecretKind::Password,
-        &["sshpass"],
-        r#"\bsshpass\b[^|;\n]{0,256}?(?:[\s"',=])-p(?:\s*|&command=|["'\\,\s]+)(?P<d>[^\s"'\\&;]+)"#,
+        &["redis-cli"],
+        r#"\bredis-cli\b[^|;\n]{0,512}?[\s"',=](?:-a|--pass)(?:NEXT|=)(?:\\+')?VALUE"#,
     ),
     (
         SecretKind::Password,
         &["curl"],
-        r#"\bcurl\b[^|;\n]{0,1024}?\s(?:-[a-zA-Z]*u|--user|--proxy-user)[\s=]*["'\\]*[^\s:"'\\]+:(?P<d>[^\s"'\\&;]+)"#,
+        concat!(
+            r#"\bcurl\b[^|;\n]{0,1024}?[\s"',=](?:-[a-zA-Z0-9]*[uU]|--user|--proxy-user)(?:NEXT|=|)"#,
+            r#"(?:"USER(?P<a>(?:[^"\\]|\\.)+)|'USER(?P<b>[^']+)|\\+"USER(?P<c>(?:[^"\\]|\\+[^"\\])+)"#,
+            r#"|["'\\]*USER(?P<d>[^\s"'\\&;]+))"#
+        ),
     ),
     (SecretKind::Token, &["token"], r#"(?i)token=VALUE"#),
     (SecretKind::Token, &["token"], r#"(?i)\b[a-z_-]*token\\*["']\s*:\s*(?:\[\s*)?\\*["'](?P<d>[^\s"'\\]+)"#),
@@ -79,12 +99,14 @@ const TABLE: &[(SecretKind, &[&str], &str)] = &[
         &["secret=", "key="],
         r#"(?i)\b[a-z0-9_.-]*(?:secret|(?:secret|access|private)[_.-]?key)=VALUE"#,
     ),
-    (SecretKind::Password, &["_pass="], r#"(?i)\b[a-z0-9_.-]*_pass=VALUE"#),
-    (SecretKind::ApiKey, &["api", "client"], r#"(?i)(?:api[_-]?key|client[_-]?secret)["'\\]*\s*(?::=|=|:)\s*VALUE"#),
+    (SecretKind::Password, &["_pass=", "_pwd="], r#"(?i)\b[a-z0-9_.-]*_(?:pass|pwd)=VALUE"#),
+    // The logins in a file of docker's.
+    (SecretKind::Authorization, &["auths\"", "auths\\"], r#"\\*"auth\\*"\s*:\s*\\*"(?P<d>[A-Za-z0-9+/=_-]{4,})"#),
+    (SecretKind::ApiKey, &["api", "client"], r#"(?i)(?:api[_.-]?key|client[_.-]?secret)["'\\]*\s*(?::=|=|:)\s*VALUE"#),
     (
         SecretKind::Password,
         &["value"],
-        r#"(?i)(?:name|key)\\*"\s*:\s*\\*"[^"\\]*(?:password|passwd|passphrase|_pass|secret|token|authorization|cookie|api_?key|access_?key|secret_?key|private_?key)\\*"\s*,\s*\\*"value\\*"\s*:\s*\\*"(?P<d>[^"\\]+)"#,
+        r#"(?i)(?:name|key)\\*"\s*:\s*\\*"[^"\\]*(?:password|passwd|passphrase|_pass|_pwd|secret|token|authorization|cookie|(?:api|access|secret|private)[_.-]?key)\\*"\s*,\s*\\*"value\\*"\s*:\s*\\*"(?P<d>[^"\\]+)"#,
     ),
 ];
 
@@ -119,6 +141,8 @@ struct Rule {
 enum Look {
     /// As a Kubernetes Secret written out.
     Manifest,
+    /// As a block of YAML under a key that tells of it; but for the kinds of these bits.
+    Block(u16),
     /// By an expression whose groups a to d hold the secret.
     BuiltIn(Regex),
     /// By an expression whose group `secret` holds the secret.
@@ -129,7 +153,7 @@ enum Look {
 #[derive(Clone, Copy, Debug, Default)]
 struct Called([u64; 5]);
 
-const _: () = assert!(PATTERNS_MAX + 1 + TABLE.len() <= 5 * 64, "each rule has its bit");
+const _: () = assert!(PATTERNS_MAX + 2 + SHAPES.len() + PLACES.len() <= 5 * 64, "each rule has its bit");
 
 impl Called {
     fn add(&mut self, rule: usize) {
@@ -155,14 +179,18 @@ impl Patterns {
         let own = own
             .into_iter()
             .map(|OwnPattern { kind, regex, needles }| (Rule { kind: kind.into(), look: Look::Own(regex) }, needles));
-        let manifest = (SecretKind::K8sSecret, MANIFEST_NEEDLES, Look::Manifest);
-        let expressions = TABLE.iter().map(|(kind, needles, expression)| {
-            let regex = Regex::new(&expression.replace("VALUE", VALUE)).expect("constant expression");
-            (*kind, *needles, Look::BuiltIn(regex))
-        });
-        let built_in = std::iter::once(manifest).chain(expressions);
-        let built_in = built_in.filter(|(kind, ..)| off & kind.bit() == 0);
-        let built_in = built_in.map(|(kind, needles, look)| (Rule { kind: kind.name().into(), look }, owned(needles)));
+        let on = |(kind, ..): &&Entry| off & kind.bit() == 0;
+        let expression = |(kind, needles, expression): &Entry| {
+            let spelled = expression.replace("VALUE", VALUE).replace("NEXT", NEXT).replace("USER", USER);
+            let regex = Regex::new(&spelled).expect("constant expression");
+            (Rule { kind: kind.name().into(), look: Look::BuiltIn(regex) }, owned(needles))
+        };
+        let manifest = Rule { kind: SecretKind::K8sSecret.name().into(), look: Look::Manifest };
+        let manifest = (off & SecretKind::K8sSecret.bit() == 0).then(|| (manifest, owned(MANIFEST_NEEDLES)));
+        // Of whatever kind its key tells.
+        let block = (Rule { kind: "".into(), look: Look::Block(off) }, owned(block::NEEDLES));
+        let built_in = manifest.into_iter().chain(SHAPES.iter().filter(on).map(expression));
+        let built_in = built_in.chain([block]).chain(PLACES.iter().filter(on).map(expression));
         let (mut words, mut calls, mut always, mut rules) = (Vec::new(), Vec::new(), Called::default(), Vec::new());
         for (rule, needles) in own.chain(built_in) {
             if needles.is_empty() {
@@ -213,6 +241,10 @@ impl Patterns {
     fn replace_by(&self, rule: &Rule, text: &str, counts: &mut RedactionCounts) -> Option<String> {
         match &rule.look {
             Look::Manifest => manifest::replace(text, &rule.kind, |value| self.keeps(value), counts),
+            Look::Block(off) => {
+                let kind_of = |key: &str| names::kind_of_variable(key).filter(|kind| off & kind.bit() == 0);
+                block::replace(text, kind_of, |value| self.keeps(value), counts)
+            }
             Look::BuiltIn(regex) => {
                 let secret = |found: &Captures<'_>| {
                     let value = ["a", "b", "c", "d"].into_iter().find_map(|group| found.name(group));
@@ -263,10 +295,9 @@ impl Patterns {
     }
 }
 
-/// Whether a value is a marker already, or another option that merely follows.
+/// Whether a value is a marker already, or another option that merely follows, or stands for the lines below it.
 fn is_none(value: &str) -> bool {
-    let is_option = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase());
-    value.starts_with(MARKER) || value.strip_prefix("--").is_some_and(is_option)
+    value.starts_with(MARKER) || is_option(value) || block::is_indicator(value)
 }
 
 /// What of a secret lies beside the markers of others: an expression of a file may fit anything, also a marker or a part of

@@ -186,11 +186,6 @@ impl Rules {
         exact.or_else(|| self.own_key(name)).or_else(|| self.kind_of_key(name).map(SecretKind::name))
     }
 
-    /// What an argument says of the argument after it.
-    pub(super) fn announces(&self, argument: &str) -> Option<&'static str> {
-        self.on(names::announces(argument)?)
-    }
-
     /// Where exact places begin, if there are any.
     pub(super) fn root(&self) -> Option<usize> {
         self.places.tree().root()

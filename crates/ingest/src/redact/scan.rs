@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, packed};
 
+use super::command::{Program, Programs};
+
 /// What a fragment at its place means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
@@ -19,9 +21,12 @@ enum Sign {
     Secret,
     /// The document holds a map of values; matters together with [`Sign::Secret`].
     Data,
+    /// The document names a program; matters together with an option by which the program takes a secret, which may
+    /// stand on either side of its name.
+    Names(Program),
 }
 
-use Sign::{Certain, Clean, Data, Secret};
+use Sign::{Certain, Clean, Data, Names, Secret};
 
 /// Says what a fragment means, given the bytes as they were written, and the fragment's begin and end.
 type Judge = fn(&[u8], usize, usize) -> Sign;
@@ -31,61 +36,66 @@ type Judge = fn(&[u8], usize, usize) -> Sign;
 /// to its buckets in their order, so that another order takes another time: measure before changing it. With more than 32
 /// of them the search steps over half as many bytes at a time.
 const SIGNS: &[(&str, Judge)] = &[
-    // "private key", plain, and in queries.
-    ("vate", |bytes, _, end| certain(goes_on(bytes, end, &[" key", "+key", "%20key"]))),
-    // "password" and "passwd", and with the others that begin alike: "passphrase", and as keys spell them.
-    ("ssw", |bytes, _, end| certain(goes_on(bytes, end, &["o", "d"]))),
-    // "xoxb-" and its kin.
-    ("xox", |bytes, _, end| certain(bytes.get(end + 1) == Some(&b'-'))),
-    // "api_key" and its spellings, and names of other keys where a value follows.
-    ("key", |bytes, at, end| certain(is_key(bytes, at, end))),
-    ("eyj", |bytes, _, end| certain(is_jwt(bytes, end))),
-    // "://", percent-encoded.
-    ("%2f%2f", |bytes, at, _| certain(follows(bytes, at, b"%3a"))),
-    ("://", |bytes, _, end| certain(has_userinfo(bytes, end))),
-    ("asia", |bytes, _, end| certain(is_aws_key(bytes, end))),
-    ("ghr_", |_, _, _| Certain),
-    ("ss_", |bytes, at, end| certain(is_split_password(bytes, at, end))),
+    ("asia", |bytes, at, end| certain(is_aws_key(bytes, end) && !is_identifier(bytes, at))),
     // "cookie", as the name of a header. Numbers are cookies of sockets.
     ("kie", |bytes, at, end| {
         let rest = &bytes[end..];
         certain(follows(bytes, at, b"coo") && (names_value(rest) || names_text(rest)))
     }),
-    ("\\u00", |bytes, _, end| certain(is_needless_escape(bytes, end))),
-    ("ghu_", |_, _, _| Certain),
     ("ghs_", |_, _, _| Certain),
+    // "private key", plain, and in queries.
+    ("vate", |bytes, _, end| certain(goes_on(bytes, end, &[" key", "+key", "%20key"]))),
+    // "pass_word" and its kin, "DB_PASS", "sshpass".
+    ("pass", |bytes, at, end| {
+        let joint = bytes.get(end).is_some_and(|b| matches!(b, b'_' | b'-' | b'.'));
+        let is_split = joint && goes_on(bytes, end + 1, &["word", "wd", "phrase"]);
+        certain(is_split || follows(bytes, at, b"ssh") || (follows(bytes, at, b"_") && is_variable(&bytes[end..])))
+    }),
+    // "://", percent-encoded.
+    ("%2f%2f", |bytes, at, _| certain(follows(bytes, at, b"%3a"))),
+    ("ghr_", |_, _, _| Certain),
     ("ata", data),
-    // "github_pat_"
-    ("b_pat_", |_, _, _| Certain),
+    // "api_key" and its spellings, and names of other keys where a value follows.
+    ("key", |bytes, at, end| certain(is_key(bytes, at, end))),
+    ("gho_", |_, _, _| Certain),
+    ("ghp_", |_, _, _| Certain),
     // "authorization"
     ("zation", |bytes, at, end| certain(follows(bytes, at, b"authori") && is_announced(bytes, end))),
-    ("ssphr", |_, _, _| Certain),
-    ("ss-", |bytes, at, end| certain(is_split_password(bytes, at, end))),
-    ("ghp_", |_, _, _| Certain),
+    // "auths", the key of docker's logins.
+    ("ths", |bytes, at, end| certain(follows(bytes, at, b"au") && matches!(bytes.get(end), Some(b'"' | b'\\')))),
+    // "password" and "passwd", however their letters are joined.
+    ("ssw", |bytes, _, end| certain(goes_on(bytes, end, &["o", "d"]))),
+    // Not as clients and libraries tell their version.
+    ("curl", |bytes, _, end| match bytes.get(end) {
+        Some(b'/' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => Clean,
+        _ => Names(Program::Curl),
+    }),
+    // "sk_live_" and "rk_live_"
+    ("k_live_", |_, _, _| Certain),
     ("bearer", |bytes, _, end| {
         let next = bytes.get(end);
         certain(next.is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'+' | b'%')))
     }),
-    ("ecret", secret),
-    (":\\/", |_, _, _| Certain),
-    ("mariad", |bytes, _, end| certain(has_option(bytes, end, b"-p"))),
-    // "_pass", as in DB_PASS.
-    ("_pass", |bytes, _, end| {
-        let rest = &bytes[end..];
-        certain(names_value(rest) || names_text(rest) || is_equals(rest))
-    }),
-    ("curl", |bytes, _, end| match bytes.get(end) {
-        Some(b' ') => certain(has_option(bytes, end, b"u")),
-        next => certain(matches!(next, Some(b'+' | b'%'))),
-    }),
-    ("ss.", |bytes, at, end| certain(is_split_password(bytes, at, end))),
-    // "sshpass"
-    ("shpas", |_, _, _| Certain),
     // "token"
     ("oken", |bytes, at, end| certain(follows(bytes, at, b"t") && is_assigned(bytes, end))),
-    ("gho_", |_, _, _| Certain),
-    ("mysql", |bytes, _, end| certain(has_option(bytes, end, b"-p"))),
-    ("akia", |bytes, _, end| certain(is_aws_key(bytes, end))),
+    ("ghu_", |_, _, _| Certain),
+    // "DB_PWD"
+    ("_pwd", |bytes, _, end| certain(is_variable(&bytes[end..]))),
+    ("://", |bytes, _, end| certain(has_userinfo(bytes, end))),
+    ("\\u00", |bytes, _, end| certain(is_needless_escape(bytes, end))),
+    ("eyj", |bytes, _, end| certain(is_jwt(bytes, end))),
+    // "github_pat_"
+    ("b_pat_", |_, _, _| Certain),
+    ("akia", |bytes, at, end| certain(is_aws_key(bytes, end) && !is_identifier(bytes, at))),
+    ("mariad", |_, _, _| Names(Program::Mysql)),
+    ("mysql", |_, _, _| Names(Program::Mysql)),
+    (":\\/", |_, _, _| Certain),
+    // "xoxb-" and its kin.
+    ("xox", |bytes, _, end| certain(bytes.get(end + 1) == Some(&b'-'))),
+    ("ssphr", |_, _, _| Certain),
+    ("ecret", secret),
+    // "redis-cli"
+    ("is-cl", |bytes, at, _| if follows(bytes, at, b"red") { Names(Program::RedisCli) } else { Clean }),
 ];
 
 fn certain(holds: bool) -> Sign {
@@ -115,7 +125,7 @@ fn secret(bytes: &[u8], at: usize, end: usize) -> Sign {
     let before = before.or(bytes[..word].strip_suffix(b".")).unwrap_or(&bytes[..word]);
     let is_key = ["aws", "client"].iter().any(|w| follows(before, before.len(), w.as_bytes()));
     let joined = rest.iter().filter(|b| !matches!(b, b'_' | b'-' | b'.')).map(u8::to_ascii_lowercase);
-    if is_key || joined.take(9).eq(*b"accesskey") || names_value(rest) || names_text(rest) || is_equals(rest) {
+    if is_key || joined.take(9).eq(*b"accesskey") || is_variable(rest) {
         return Certain;
     }
     match rest.first() {
@@ -199,12 +209,17 @@ impl Needles {
 
     fn suspect(&self, bytes: &[u8], folded: &[u8]) -> bool {
         let (mut secret, mut data, mut from) = (false, false, 0);
+        let mut named = Programs::default();
         while let Some((fragment, at, end)) = self.find(folded, from) {
             match SIGNS[fragment].1(bytes, at, end) {
                 Clean => {}
                 Certain => return true,
                 Secret => secret = true,
                 Data => data = true,
+                Names(program) if named.has(program) => {}
+                // Once for each program, however often it is named.
+                Names(program) if has_option(bytes, program) => return true,
+                Names(program) => named.add(program),
             }
             if secret && data {
                 return true;
@@ -298,10 +313,42 @@ fn is_key(bytes: &[u8], at: usize, end: usize) -> bool {
     let rest = &bytes[end..];
     match rest.first() {
         _ if is_api(&bytes[..at]) => true,
-        Some(b'"' | b'\\') => names_value(rest) || (is_secret_key(&bytes[..at]) && names_text(rest)),
+        Some(b'"' | b'\\') => {
+            names_value(rest) || (is_secret_key(&bytes[..at]) && (names_text(rest) || begins_block(rest)))
+        }
         Some(b'=' | b'%') => is_equals(rest) && is_secret_key(&bytes[..at]),
-        _ => false,
+        _ => begins_block(rest) && is_secret_key(&bytes[..at]),
     }
+}
+
+/// At the end of a variable's name: whether its value follows, in one of the ways that variables are written.
+fn is_variable(rest: &[u8]) -> bool {
+    names_value(rest) || names_text(rest) || is_equals(rest) || begins_block(rest)
+}
+
+/// At the end of a name: whether it is a key of YAML whose value is a block, plain or in a query.
+fn begins_block(rest: &[u8]) -> bool {
+    let quotes = rest.iter().take(GAP_MAX).take_while(|b| matches!(b, b'"' | b'\'' | b'\\' | b' ')).count();
+    let encoded = |text: &[u8], code: &[u8]| text.get(..3).is_some_and(|sign| sign.eq_ignore_ascii_case(code));
+    let Some(mut value) = rest.get(quotes..).and_then(|rest| match rest.strip_prefix(b":") {
+        None if encoded(rest, b"%3a") => rest.get(3..),
+        value => value,
+    }) else {
+        return false;
+    };
+    for _ in 0..GAP_MAX {
+        value = match value {
+            [b' ' | b'\t' | b'+', rest @ ..] => rest,
+            [b'\\', b't', rest @ ..] | [b'%', b'2', b'0', rest @ ..] => rest,
+            _ => break,
+        };
+    }
+    // A tag or an anchor may stand before the sign of a block.
+    let is_sign = |b: &u8| matches!(b, b'|' | b'>' | b'!' | b'&');
+    value.first().is_some_and(is_sign)
+        || [b"%7c", b"%3e", b"%21", b"%26"].iter().any(|code| encoded(value, *code))
+        || value.starts_with(b"\\u003e")
+        || value.starts_with(b"\\u0026")
 }
 
 /// Before "key": whether it is one of an API.
@@ -321,11 +368,6 @@ fn is_secret_key(before: &[u8]) -> bool {
 /// Whether an equals sign follows, perhaps percent-encoded.
 fn is_equals(rest: &[u8]) -> bool {
     rest.starts_with(b"=") || rest.get(..3).is_some_and(|sign| sign.eq_ignore_ascii_case(b"%3d"))
-}
-
-/// At "ss" and a separator: "pass_word", "pass-phrase" and the like.
-fn is_split_password(bytes: &[u8], at: usize, end: usize) -> bool {
-    follows(bytes, at, b"pa") && goes_on(bytes, end, &["word", "wd", "phrase"])
 }
 
 /// The needle is folded to lower case, the key is not; and a token goes on with a second part.
@@ -382,16 +424,59 @@ fn has_userinfo(bytes: &[u8], end: usize) -> bool {
     part.clone().any(|b| *b == b'@') || part.clone().any(|b| *b == b'\\')
 }
 
-fn has_option(bytes: &[u8], end: usize, option: &[u8]) -> bool {
-    let near = &bytes[end..bytes.len().min(end + 1100)];
-    // A percent-encoded space ends in a digit.
-    near.windows(option.len() + 1).any(|w| {
-        if option == b"u" {
-            w[1] == b'u' && (w[0] == b'-' || w[0].is_ascii_alphabetic())
-        } else {
-            &w[1..] == option && (!w[0].is_ascii_alphanumeric() || w[0] == b'0')
+/// Whether an option by which a program takes a secret stands anywhere.
+fn has_option(bytes: &[u8], program: Program) -> bool {
+    memchr::memchr_iter(b'-', bytes).any(|at| begins_argument(&bytes[..at]) && takes_secret(&bytes[at + 1..], program))
+}
+
+/// Whether an argument may begin after these bytes, plain, percent-encoded, or after an escape of JSON.
+fn begins_argument(before: &[u8]) -> bool {
+    match before {
+        [.., b'-'] => false,
+        [.., b'%', _, _] | [.., b'\\', b'n' | b'r' | b't' | b'f'] | [.., b'\\', b'u', _, _, _, _] => true,
+        [.., last] => !last.is_ascii_alphanumeric(),
+        [] => true,
+    }
+}
+
+/// After a dash: whether it begins an option by which a program takes a secret.
+fn takes_secret(option: &[u8], program: Program) -> bool {
+    match program {
+        Program::Sshpass => true,
+        Program::Mysql => {
+            matches!(option, [b'p', value, ..] if !matches!(value, b' ' | b'+' | b',' | b'&' | b'"'))
         }
-    })
+        Program::RedisCli => {
+            option.starts_with(b"-pass")
+                || matches!(option, [b'a', rest @ ..] if !rest.first().is_some_and(u8::is_ascii_alphanumeric))
+        }
+        Program::Curl => match option {
+            [b'-', rest @ ..] => rest.starts_with(b"user") || rest.starts_with(b"proxy-user"),
+            _ => {
+                let mut letters = option.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'#');
+                letters.any(|b| matches!(b, b'u' | b'U'))
+            }
+        },
+    }
+}
+
+/// Bytes on either side of an access key in which its object says whose it is.
+const IDENTITY_BYTES_MAX: usize = 512;
+
+/// At the begin of an access key's number: whether it tells who it was, as `tree` has it, in the plainest spelling.
+fn is_identifier(bytes: &[u8], at: usize) -> bool {
+    const PRINCIPAL: &[u8] = br#""principalId":"#;
+    // Quotes of a string within a string are escaped.
+    let has_principal =
+        |part: &[u8]| part.windows(PRINCIPAL.len() + 1).any(|w| w.ends_with(PRINCIPAL) && w.first() != Some(&b'\\'));
+    let is_brace = |b: &u8| matches!(b, b'{' | b'}');
+    let before = &bytes[at.saturating_sub(IDENTITY_BYTES_MAX)..at];
+    let Some(before) = before.strip_suffix(br#""accessKeyId":""#).filter(|before| before.last() != Some(&b'\\')) else {
+        return false;
+    };
+    let after = &bytes[at..bytes.len().min(at + IDENTITY_BYTES_MAX)];
+    has_principal(before.iter().rposition(is_brace).map_or(before, |brace| &before[brace..]))
+        || has_principal(after.iter().position(is_brace).map_or(after, |brace| &after[..brace]))
 }
 
 /// Escapes of printable characters hide needles from the scan; Go's writers make only those of `&`, `<`, `>`.
@@ -404,154 +489,4 @@ fn is_needless_escape(bytes: &[u8], end: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the search takes without slowing down.
-    const SIGNS_MAX: usize = 32;
-
-    /// The words that give secrets away, each as it could stand in an event.
-    const WORDS: &[&str] = &[
-        "-----BEGIN RSA PRIVATE KEY-----",
-        "private+key",
-        "private%20key",
-        "eyJhbGciOi.eyJzdWIi",
-        "ghp_x",
-        "gho_x",
-        "ghu_x",
-        "ghs_x",
-        "ghr_x",
-        "github_pat_x",
-        "xoxb-x",
-        "AKIAABCDEFGHIJKLMNOP",
-        "ASIAABCDEFGHIJKLMNOP",
-        "aws_secret",
-        "aws-secret",
-        "awssecret",
-        "secret_access_key",
-        "secretaccesskey",
-        "authorization=x",
-        "authorization%3A",
-        "bearer x",
-        "a://u:p@h",
-        "a:\\/\\/u:p@h",
-        "a%3a%2f%2fu",
-        "password",
-        "passwd",
-        "passphrase",
-        "mysql -px",
-        "mariadb -px",
-        "sshpass",
-        "curl -u a:b",
-        "curl+x",
-        "curl%20x",
-        "token=x",
-        "--token&x",
-        "api_key",
-        "apikey",
-        "api-key",
-        "client_secret",
-        "clientsecret",
-        "client-secret",
-        "a_secret\",\"value\":\"",
-        "a_key\",\"value\":\"",
-        "\\u0061",
-        "\"secret_x\"",
-        "\"secret-x\"",
-        "\"secretaccess\"",
-        "\"Secret\" \"data\"",
-        "\"secrets\" \"stringData\"",
-        "\"secrets\" \"binaryData\"",
-        "\"secrets\" /data/x",
-        "\"secrets\" /stringData/x",
-        "command=--token\\u0026command=s.abc",
-        "DB_SECRET\\\",\\\"value\\\":\\\"x",
-        "SECRET_KEY\\\",\\\"value\\\":\\\"x",
-        "Authorization: f00dcafe",
-        "Authorization: negotiate YII",
-        "token: nope1",
-        "client.secret",
-        "api.key",
-        "aws.secret",
-        "my-secret-access-key",
-        "pass_phrase",
-        "pass-word",
-        "{\\u0022kind\\u0022:1}",
-        "DB_SECRET=x",
-        "db_secret%3Dx",
-        "\"db_secret\": \"x",
-        "\\\"db_secret\\\":\\\"x",
-        "SECRET_KEY=x",
-        "access.key%3Dx",
-        "private-key=x",
-        "\"tls_private_key\":\"x",
-        "DB_PASS=x",
-        "DB_PASS%3Dx",
-        "\"DB_PASS\",\"value\":\"x",
-        "\"db_pass\":\"x",
-        "kind: Secret\\ndata:\\n",
-        "kind:  'Secret'\\nstringData:\\n",
-        "\\nstringData:\\n  a: b\\nkind: \\\"Secret",
-        "kind:+Secret%0AbinaryData:",
-        "kind%3A%20Secret%0Adata%3A",
-        "\"Secret\" \\\"data\\\"",
-        "\"Authorization\":[\"x\"]",
-        "\"Authorization\",\"value\":\"x\"",
-        "\"X-Api-Key\":[\"x\"]",
-        "\"x-auth-token\" : [ null, \"x\"]",
-        "\\\"token\\\":[\\\"x\\\"]",
-        "\"Cookie\":\"x\"",
-        "\"set-cookie\": [\"x\"]",
-        "\\\"cookie\\\":[\\\"x\\\"]",
-        "\"Cookie\",\n                        \"value\":\"x\"",
-    ];
-
-    #[test]
-    fn every_word_is_suspected_in_any_case_and_by_both_searches() {
-        let automaton = Needles::automaton();
-        let both = |text: &str| {
-            let folded = text.to_ascii_lowercase();
-            let found = [&*NEEDLES, &automaton].map(|n| n.suspect(text.as_bytes(), folded.as_bytes()));
-            assert_eq!(found[0], found[1], "{text}");
-            assert_eq!(is_suspicious(text.as_bytes()), found[0]);
-            found[0]
-        };
-        // Tokens have a case, and so have options and the keys of Kubernetes objects.
-        let has_case = |word: &str| ["eyJ", "AKIA", "ASIA", " -", "value", "\\u"].iter().any(|w| word.contains(w));
-        for word in WORDS {
-            assert!(both(&format!(r#"{{"a":"x {word} y"}}"#)), "{word}");
-            assert!(both(word), "{word} alone");
-            if !has_case(word) {
-                assert!(both(&word.to_ascii_uppercase()), "{word} in capitals");
-            }
-            // What overlaps with a fragment that means nothing is found all the same.
-            assert!(both(&format!("zationecretokeneyj{word}")), "{word} after fragments");
-        }
-        for clean in [
-            r#"{"authorization.k8s.io/decision":"allow"}"#,
-            r#"{"resource":"secrets","verb":"list"}"#,
-            r#"{"cookie":12,"token":[],"set-cookie":[ ],"note":"cookies, crosswalk"}"#,
-            r#"{"metadata":{"name":"a"},"data":{"k":"v"}}"#,
-            r#"{"subresource":"token"}"#,
-            r#"{"automountServiceAccountToken":false,"token":null,"token":{"a":1}}"#,
-            r#"{"key":"value","class-key":"values","key":"x","monkey":"y"}"#,
-            r#"{"secret":{"secretName":"a"},"my_secret":true,"bypass":"x","_path":"y","note":"key=x"}"#,
-            r#"{"note":"kind: Secret","resource":"secrets","text":"metadata: x"}"#,
-            "https://example.com/x",
-            "asiapacific",
-            "curly",
-        ] {
-            assert!(!both(clean), "{clean}");
-        }
-    }
-
-    #[test]
-    fn no_fragment_hides_behind_another() {
-        assert!(SIGNS.len() <= SIGNS_MAX);
-        for (index, (fragment, _)) in SIGNS.iter().enumerate() {
-            assert!(fragment.len() >= 3 && *fragment == fragment.to_ascii_lowercase());
-            let begins = |(other, _): &(&str, Judge)| fragment.starts_with(other);
-            assert_eq!(SIGNS.iter().position(begins), Some(index), "{fragment}");
-        }
-    }
-}
+mod tests;

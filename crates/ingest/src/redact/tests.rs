@@ -50,6 +50,15 @@ fn secrets_in_texts_leave_their_marker() {
             "/exec?command=tool&command=--password&command=<redacted:password>&x=1",
         ),
         ("api_key: hunter2", "api_key: <redacted:api_key>"),
+        ("java -Dapi.key=hunter2 -jar x", "java -Dapi.key=<redacted:api_key> -jar x"),
+        ("client.secret: hunter2", "client.secret: <redacted:api_key>"),
+        ("pay with sk_live_51Habcdefghijklmnop.", "pay with <redacted:api_key>."),
+        ("rk_live_abcdefghijklmnopq", "<redacted:api_key>"),
+        ("DB_PWD=hunter2 app", "DB_PWD=<redacted:password> app"),
+        (
+            "echo '{\"auths\":{\"r.example\":{\"auth\":\"Ym9iOng=\",\"email\":\"e\"}}}' > config.json",
+            "echo '{\"auths\":{\"r.example\":{\"auth\":\"<redacted:authorization>\",\"email\":\"e\"}}}' > config.json",
+        ),
         // Words that only look like secrets.
         ("authorization.k8s.io/decision=allow", "authorization.k8s.io/decision=allow"),
         ("docker-pullable://nginx@sha256:abc", "docker-pullable://nginx@sha256:abc"),
@@ -59,6 +68,9 @@ fn secrets_in_texts_leave_their_marker() {
         ("kubectl create token web", "kubectl create token web"),
         ("Asia/Tokyo AKIA eyJ bearer of news", "Asia/Tokyo AKIA eyJ bearer of news"),
         ("passwd --stdin-x; cat /etc/passwd", "passwd --stdin-x; cat /etc/passwd"),
+        ("PWD=/x OLDPWD=/y api.keys=z", "PWD=/x OLDPWD=/y api.keys=z"),
+        ("sk_live_mode desk_live_0123456 sk_live_streaming", "sk_live_mode desk_live_0123456 sk_live_streaming"),
+        ("{\"auth\":\"basic\"} oauths", "{\"auth\":\"basic\"} oauths"),
     ] {
         let shown = text(input);
         assert_eq!(shown, expected);
@@ -95,6 +107,14 @@ fn places_give_secrets_away() {
          r#"{"a":"https://u:<redacted:url_password>@h","n":18446744073709551615,"m":-9007199254740993,"f":1.5}"#.into(), 1),
         (r#"{"secretAccessKey":"x","b":{"name":"secret","value":"y"},"secret_access_key":"z"}"#,
          r#"{"secretAccessKey":"<redacted:aws_secret_key>","b":{"name":"secret","value":"<redacted:api_key>"},"secret_access_key":"<redacted:aws_secret_key>"}"#.into(), 3),
+        (r#"{"auths":{"r.example":{"auth":"Ym9iOng=","email":"e"},"s":{"auth":"x","identitytoken":"y"}},"auth":"basic"}"#,
+         r#"{"auths":{"r.example":{"auth":"<redacted:authorization>","email":"e"},"s":{"auth":"<redacted:authorization>","identitytoken":"<redacted:token>"}},"auth":"basic"}"#.into(), 3),
+        (r#"{"kind":"ConfigMap","data":{".dockerconfigjson":"{\"auths\":{\"r\":{\"auth\":\"x\"}}}","DB_PWD":"x","PWD":"/y"}}"#,
+         r#"{"kind":"ConfigMap","data":{".dockerconfigjson":"{\"auths\":{\"r\":{\"auth\":\"<redacted:authorization>\"}}}","DB_PWD":"<redacted:password>","PWD":"/y"}}"#.into(), 2),
+        (r#"{"env":[{"name":"DB_PWD","value":"x"},{"name":"OLDPWD","value":"/y"}],"api.key":"z"}"#,
+         r#"{"env":[{"name":"DB_PWD","value":"<redacted:password>"},{"name":"OLDPWD","value":"/y"}],"api.key":"<redacted:api_key>"}"#.into(), 2),
+        (r#"{"auths":[{"auth":"a"}],"x":{"auth":"b"},"auths2":{"r":{"auth":"c"}}}"#,
+         r#"{"auths":[{"auth":"a"}],"x":{"auth":"b"},"auths2":{"r":{"auth":"c"}}}"#.into(), 0),
         // Nothing secret here.
         (r#"{"objectRef":{"resource":"secrets","name":"s"},"verb":"get"}"#, r#"{"objectRef":{"resource":"secrets","name":"s"},"verb":"get"}"#.into(), 0),
         (r#"{"kind":"ConfigMap","data":{"a":"x"},"spec":{"secretName":"s"}}"#, r#"{"kind":"ConfigMap","data":{"a":"x"},"spec":{"secretName":"s"}}"#.into(), 0),

@@ -4,11 +4,13 @@
 //! This is the slow path: it runs on the few payloads that the scan suspects.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use palisade_events::fields::FieldRef;
 use regex::Regex;
 
+use super::command::{self, CommandLine, Programs, Role, is_option};
 use super::kind::{is_marker, mark};
 use super::patterns::ROUNDS_MAX;
 use super::rules::Rules;
@@ -78,6 +80,8 @@ struct Place<'r> {
     named: Option<SecretKind>,
     /// Where exact places that a file names go on.
     node: Option<usize>,
+    /// Programs whose arguments stand here.
+    programs: Programs,
     /// Strings of JSON around this one.
     nesting: usize,
 }
@@ -98,11 +102,15 @@ enum Names {
     Fields,
     /// Variables, as in the data of a config map that an environment is made of.
     Variables,
+    /// Registries of images, each with how to log in there.
+    Registries,
+    /// What logs in to one of them.
+    Login,
 }
 
 /// What the keys of one object say of each other. Collected in one pass: an object may have a million keys, each of which
 /// asks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Siblings<'i> {
     kind: Option<&'i str>,
     /// The resource of the event's object.
@@ -116,6 +124,8 @@ struct Siblings<'i> {
     has_principal: bool,
     has_api_version: bool,
     has_correlation: bool,
+    /// Programs that are named here, by what is before the last word of the keys.
+    programs: BTreeMap<&'i str, Programs>,
 }
 
 impl<'i> Siblings<'i> {
@@ -135,8 +145,36 @@ impl<'i> Siblings<'i> {
                 "correlation_id" => all.has_correlation = true,
                 _ => {}
             }
+            all.name_program(key, value);
         }
         all
+    }
+
+    fn name_program(&mut self, key: &'i str, value: Value<'_, 'i>) {
+        let Some((stem, role)) = command::role(key) else { return };
+        let of_list =
+            || value.items().filter_map(|item| item.str()).map(Programs::of).fold(Programs::default(), Programs::and);
+        let named = match (role, value.str()) {
+            (Role::Program | Role::Command, Some(text)) => Programs::of(text),
+            (Role::Program | Role::Command, None) => of_list(),
+            (Role::Image, Some(image)) => Programs::of_image(image),
+            (Role::Image, None) | (Role::Arguments, _) => return,
+        };
+        if !named.is_empty() {
+            let programs = self.programs.entry(stem).or_default();
+            *programs = programs.and(named);
+        }
+    }
+
+    /// The programs whose arguments stand under a key.
+    fn programs_of(&self, key: &str, value: Value<'_, '_>) -> Programs {
+        let role = if self.programs.is_empty() { None } else { command::role(key) };
+        match role {
+            Some((stem, role)) if role == Role::Arguments || (role == Role::Command && value.is_array()) => {
+                self.programs.get(stem).copied().unwrap_or_default()
+            }
+            _ => Programs::default(),
+        }
     }
 
     /// The names of which the object's value is one.
@@ -177,6 +215,7 @@ impl<'r> Writer<'r> {
         let rules = self.rules;
         let secret = rules.on(SecretKind::K8sSecret);
         let siblings = Siblings::of(object);
+        let login = rules.on(SecretKind::Authorization).map(|_| SecretKind::Authorization);
         let resource = siblings.resource;
         let body = match siblings.kind {
             _ if place.body == Body::Secret => Body::Secret,
@@ -202,7 +241,13 @@ impl<'r> Writer<'r> {
             write_text(&mut self.out, &shown);
             self.out.push(':');
             let (exact, node) = place.node.map_or((None, None), |node| rules.place(node, key));
-            let below = Place { body, names: Names::Fields, named: None, node, ..place };
+            let names = match place.names {
+                Names::Registries => Names::Login,
+                _ if key == "auths" => Names::Registries,
+                _ => Names::Fields,
+            };
+            let programs = siblings.programs_of(key, value);
+            let below = Place { body, names, named: None, node, programs, ..place };
             let own = || exact.or_else(|| rules.own_key(key)).or(paired_own.filter(|_| key == "value"));
             let all = place.all.or_else(own);
             let is_text = value.str().is_some();
@@ -229,6 +274,7 @@ impl<'r> Writer<'r> {
                 ("value", _) if is_text => Place { all: patched, ..below },
                 (_, Body::Secret) if is_data(Some(key)) => Place { all: secret, ..below },
                 (_, Body::ConfigMap) if is_data(Some(key)) => Place { names: Names::Variables, ..below },
+                ("auth", _) if place.names == Names::Login => Place { named: login, ..below },
                 _ if is_text && place.names == Names::Variables => Place { all: rules.variable(key), ..below },
                 _ => Place { named: rules.kind_of_key(key), ..below },
             };
@@ -239,16 +285,40 @@ impl<'r> Writer<'r> {
 
     fn array(&mut self, array: Value<'_, '_>, place: Place<'r>) {
         self.out.push('[');
-        let mut announced = None;
+        let mut line = CommandLine::of(place.programs);
+        let place = Place { programs: Programs::default(), ..place };
+        // All of each member is a secret anyway.
+        let is_told = place.all.is_some() || place.named.is_some();
         for (index, item) in array.items().enumerate() {
             if index > 0 {
                 self.out.push(',');
             }
-            let here = Place { all: place.all.or(announced), ..place };
-            self.value(item, here);
-            announced = item.str().and_then(|argument| self.rules.announces(argument));
+            let found = match item.str() {
+                Some(argument) => line.secret(argument),
+                None => line.other().map(|kind| (0, kind)),
+            };
+            match (found.and_then(|(start, kind)| Some((start, self.rules.on(kind)?))), item.str()) {
+                (Some((start, kind)), Some(argument)) if start > 0 && !is_told => {
+                    self.argument(argument, start, kind, place);
+                }
+                (Some((0, kind)), _) => self.value(item, Place { all: place.all.or(Some(kind)), ..place }),
+                _ => self.value(item, place),
+            }
         }
         self.out.push(']');
+    }
+
+    /// An argument that ends in a secret. What stands before it is a text like any.
+    fn argument(&mut self, argument: &str, start: usize, kind: &str, place: Place<'r>) {
+        let (head, secret) = argument.split_at_checked(start).unwrap_or((argument, ""));
+        if secret.is_empty() || self.rules.patterns.keeps(secret) {
+            let shown = self.text(argument, place);
+            return write_text(&mut self.out, &shown);
+        }
+        let mut shown = self.text(head, place).into_owned();
+        mark(kind, &mut shown);
+        self.counts.one(kind);
+        write_text(&mut self.out, &shown);
     }
 
     fn scalar(&mut self, value: FieldRef<'_>, place: Place<'r>) {
@@ -285,7 +355,7 @@ impl<'r> Writer<'r> {
                 Checked::NotJson => {}
             }
         }
-        let mut shown = Cow::Borrowed(text);
+        let mut shown = self.arguments(text, place.programs).map_or(Cow::Borrowed(text), Cow::Owned);
         // Until it has settled: what was replaced in the query may bring out more beside it, and the other way round.
         for _ in 0..ROUNDS_MAX {
             let query = self.query(&shown);
@@ -299,13 +369,36 @@ impl<'r> Writer<'r> {
         shown
     }
 
+    /// Looks into a text of arguments that stands beside the names of its programs.
+    fn arguments(&mut self, text: &str, programs: Programs) -> Option<String> {
+        if programs.is_empty() {
+            return None;
+        }
+        let (mut out, mut copied) = (String::new(), 0);
+        let mut line = CommandLine::of(programs);
+        for word in command::words(text) {
+            let argument = &text[word.clone()];
+            let Some((start, kind)) = line.secret(argument) else { continue };
+            let Some(kind) = self.rules.on(kind) else { continue };
+            let secret = &argument[start..];
+            if is_option(secret) || self.rules.patterns.keeps(secret) {
+                continue;
+            }
+            out.push_str(&text[copied..word.start + start]);
+            mark(kind, &mut out);
+            self.counts.one(kind);
+            copied = word.end;
+        }
+        (copied > 0).then(|| out + &text[copied..])
+    }
+
     /// Looks into the query of a URI, where an exec request carries its arguments percent-encoded, one `command` each.
     /// Values without a secret stay as they were written.
     fn query(&mut self, text: &str) -> Option<String> {
         let (path, query) = text.split_once('?')?;
         let mut out = format!("{path}?");
         let mut changed = false;
-        let mut announced = None;
+        let mut line = CommandLine::default();
         for (index, pair) in query.split('&').enumerate() {
             if index > 0 {
                 out.push('&');
@@ -314,16 +407,17 @@ impl<'r> Writer<'r> {
                 out.push_str(pair);
                 continue;
             };
-            let shown = match announced.filter(|_| !value.is_empty() && !value.starts_with('-')) {
-                Some(kind) if !is_marker(&value) && !self.rules.patterns.keeps(&value) => {
-                    let mut marker = String::new();
+            let found = line.secret(&value).filter(|(start, _)| *start > 0 || !value.starts_with('-'));
+            let found = found.and_then(|(start, kind)| Some((start, self.rules.on(kind)?)));
+            let shown = match found.filter(|(start, _)| !self.rules.patterns.keeps(&value[*start..])) {
+                Some((start, kind)) => {
+                    let mut shown = value[..start].to_owned();
+                    mark(kind, &mut shown);
                     self.counts.one(kind);
-                    mark(kind, &mut marker);
-                    Cow::Owned(marker)
+                    Cow::Owned(shown)
                 }
-                _ => self.rules.patterns.replace(&value, &mut self.counts),
+                None => self.rules.patterns.replace(&value, &mut self.counts),
             };
-            announced = self.rules.announces(&value);
             match shown {
                 Cow::Borrowed(_) => out.push_str(pair),
                 Cow::Owned(shown) => {

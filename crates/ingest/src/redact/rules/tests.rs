@@ -238,7 +238,24 @@ fn mistakes_name_their_key_and_line() {
         ("[[key]]\nkind = \"a\"\nnames = [\"_.-\"]".into(), "key[0].names", 3, "nothing but"),
         ("[[path]]\nkind = \"a\"\npaths = [\"a..b\"]".into(), "path[0].paths", 3, "empty step"),
         ("[[path]]\nkind = \"a\"\npaths = [\"\"]".into(), "path[0].paths", 3, "1 to 128"),
+        (pattern("needles = [\"\"]"), "pattern[0].needles", 5, "3 to 128"),
+        (pattern(&format!("needles = [\"{}\"]", "x".repeat(129))), "pattern[0].needles", 5, "3 to 128"),
+        (
+            "[[pattern]]\nkind = \"a\"\nregex = 'EMP-1'\nneedles = [\"emp-\", \"badge\"]".into(),
+            "pattern[0].needles",
+            4,
+            "never",
+        ),
         ("[[keep]]\nregex = 'a)|(b'".into(), "keep[0].regex", 2, "unopened group"),
+        ("[[keep]]\nregex = '.*'".into(), "keep[0].regex", 2, "empty text"),
+        ("[[keep]]\nregex = ''".into(), "keep[0].regex", 2, "empty text"),
+        ("[[keep]]\nregex = 'ok'\n[[keep]]\nregex = 'x|'".into(), "keep[1].regex", 4, "empty text"),
+        ("[[keep]]\nregex = '(changeme)?'".into(), "keep[0].regex", 2, "empty text"),
+        ("[[keep]]\nregex = '.+'".into(), "keep[0].regex", 2, "nothing in common"),
+        ("[[keep]]\nregex = 'changeme|(?s).{8,}'".into(), "keep[0].regex", 2, "nothing in common"),
+        ("[[keep]]\nregex = '.{1,10}'".into(), "keep[0].regex", 2, "nothing in common"),
+        ("[[keep]]\nregex = '\\S+'".into(), "keep[0].regex", 2, "nothing in common"),
+        ("[[keep]]\nregex = '[!-~]{40,}'".into(), "keep[0].regex", 2, "nothing in common"),
         ("[[pattern]]\nkind = \"a\"".into(), "[[pattern]]", 1, "missing field `regex`"),
         ("x = ".into(), "", 1, ""),
         (" ".repeat((1 << 20) + 1), "", 1, "bytes"),
@@ -247,6 +264,9 @@ fn mistakes_name_their_key_and_line() {
         assert_eq!((error.key.as_str(), error.line), (key, line), "{error}");
         assert!(error.why.contains(why), "{error}");
         assert!(error.to_string().starts_with(&format!("line {line}: ")), "{error}");
+    }
+    for fine in ["[a-z]+", "[0-9a-f]{8,}", "test-.*", "(?i)example.*", "\\*+", "x{3,}", "\\$\\{[A-Z_]+\\}", "/.*/.*"] {
+        RedactionRules::parse(&format!("[[keep]]\nregex = '{fine}'")).unwrap();
     }
     let names: Vec<String> = (0..600).map(|n| format!("\"n{n}\"")).collect();
     let error = RedactionRules::parse(&format!("[[key]]\nkind = \"a\"\nnames = [{}]", names.join(", "))).unwrap_err();

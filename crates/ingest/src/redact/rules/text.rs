@@ -21,6 +21,18 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 const NAME_BYTES_MAX: usize = 128;
 /// Bytes of the shortest needle: what is shorter is in every payload.
 const NEEDLE_BYTES_MIN: usize = 3;
+/// Values of one length each that have nothing else in common: what fits all of a row tells no value from another.
+const UNLIKE: [[&str; 4]; 4] = [
+    ["7", "q", "X", "-"],
+    ["hunter27", "Zq4_vT-m", "w/4+M.E=", "x1!$%?#@"],
+    ["correct-horse-battery", "Kd83_mQz0vT5nRb7LxW2c", "aGVsbG8/d29y+bGQuMQ==", "u:8f!c2@x#9$q%w^e&r*t"],
+    [
+        "the-quick-brown-fox-jumps-over-the-lazy-dog-12",
+        "Xk29QmZr71LwTb84VcNd36HsYf50GpJe63RuAa18_oMi-9",
+        "bG9yZW0gaXBzdW0/ZG9sb3Ig+c2l0IGFtZXQuLi4hMTI==",
+        "p!4$k%w^e&r*t(y)u_i+o=a{s}d[f]g:h;j'k,l.z/x?c~",
+    ],
+];
 
 /// What is wrong with a file of rules, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,7 +156,15 @@ pub(super) fn parse(text: &str) -> Result<Rules, RedactionRulesError> {
         if index == PATTERNS_MAX {
             return Err(wrong(text, &key, &keep.regex, &format!("more than {PATTERNS_MAX} expressions")));
         }
-        additions.keep.push(whole(text, &key, &keep.regex)?);
+        let regex = whole(text, &key, &keep.regex)?;
+        if regex.is_match("") {
+            return Err(wrong(text, &key, &keep.regex, "fits the empty text, and may fit every other"));
+        }
+        if UNLIKE.iter().any(|row| row.iter().all(|value| regex.is_match(value))) {
+            let why = "fits values that have nothing in common, and would keep secrets of every kind";
+            return Err(wrong(text, &key, &keep.regex, why));
+        }
+        additions.keep.push(regex);
     }
     // Every part was checked by itself: what is left is their number.
     Rules::new(additions).map_err(|e| error(text, "", 0..0, format!("the rules together: {e}")))
@@ -172,9 +192,19 @@ fn own_pattern(text: &str, key: &str, pattern: &Pattern) -> Result<OwnPattern, R
             );
             return Err(wrong(text, &place, needle, &why));
         }
+        if literal(pattern.regex.get_ref()).is_some_and(|literal| !literal.contains(words.as_str())) {
+            let why = format!("`{words}` is not in what the expression fits, so that it would never be tried for it");
+            return Err(wrong(text, &place, needle, &why));
+        }
         needles.push(words.clone());
     }
     Ok(OwnPattern { kind, regex, needles })
+}
+
+/// What an expression fits that is nothing but a text, in lower case.
+fn literal(expression: &str) -> Option<String> {
+    let text = expression.strip_prefix("(?i)").unwrap_or(expression);
+    text.chars().all(|c| !r"\.+*?()|[]{}^$".contains(c)).then(|| text.to_ascii_lowercase())
 }
 
 /// A kind's name, which goes into markers and metrics.
