@@ -5,10 +5,14 @@
 //!
 //! A row moves the clock to its event time, but never further than `skew_max` past its carrier's time. So a host whose
 //! clock runs ahead does not hold its lane back: its rows are doubtful, and the lane's watermark goes on with the carrier.
+//!
+//! Where no carrier gives times, only whoever reads the lane knows what time it is: it says up to which moment rows may
+//! claim to be ([`LaneClock::believe_until`]), and keeps what it said, so that a replay judges by the same moment. What lies
+//! beyond is never believed, be it a lane's first row; what does not may follow after any quiet time.
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Micros;
+use crate::time::{Micros, SECOND};
 
 /// How far event time may stray. All spans in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,19 +22,22 @@ pub struct Tolerance {
     /// A row further ahead than this of its carrier's time is doubtful. Without a carrier's time, such a row moves the clock
     /// only once another one has borne it out.
     pub skew_max: Micros,
-    /// Without a carrier's time: a row further ahead of its lane than this is doubtful. Less may be a time in which nothing
-    /// happened, as in any file of a quiet machine.
+    /// Without a carrier's time, and where nobody says until when rows are believed: a row further ahead of its lane than this
+    /// is doubtful. Less may be a time in which nothing happened, as in any file of a quiet machine.
     pub gap_max: Micros,
-    /// Without a carrier's time: so many doubtful rows in a row are believed after all, because the lane itself jumped.
+    /// So many rows in a row that are doubtful by `gap_max` are believed after all, because the lane itself jumped.
     pub believe_after: u32,
 }
 
 impl Default for Tolerance {
     fn default() -> Self {
-        use crate::time::{DAY, SECOND};
+        use crate::time::DAY;
         Self { lateness: 30 * SECOND, skew_max: 3600 * SECOND, gap_max: 35 * DAY, believe_after: 8 }
     }
 }
+
+/// Where nothing says what time it is: 2100-01-01T00:00:00Z. A row beyond is doubtful in any case.
+const BELIEVED_UNTIL: Micros = 4_102_444_800 * SECOND;
 
 /// The clock of one lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +54,10 @@ pub struct LaneClock {
     /// Where rows without a carrier's time would move the clock that nothing has borne out yet: the smallest time of those
     /// that are doubtful, else that of the newest. None, if it is not ahead of the clock.
     ahead: Micros,
+    /// Until when rows without a carrier's time are believed, as whoever reads the lane said. Part of no checkpoint: which
+    /// records it holds for is known outside.
+    #[serde(skip)]
+    believed_until: Option<Micros>,
 }
 
 /// What the clock says of one row.
@@ -64,7 +75,13 @@ pub struct Moment {
 impl LaneClock {
     /// A clock that has seen nothing.
     pub fn new(tolerance: Tolerance) -> Self {
-        Self { tolerance, max_before: None, max: None, confirmed: false, doubtful: 0, ahead: 0 }
+        Self { tolerance, max_before: None, max: None, confirmed: false, doubtful: 0, ahead: 0, believed_until: None }
+    }
+
+    /// Says until when the rows that follow are believed, if they have no carrier's time; `None` if nobody knows. A clock out
+    /// of a checkpoint has to be told again.
+    pub fn believe_until(&mut self, until: Option<Micros>) {
+        self.believed_until = until;
     }
 
     /// Begins the next record of the lane: what earlier records showed is now what rows are compared with.
@@ -82,6 +99,8 @@ impl LaneClock {
         let bound = carrier.map(|carrier| carrier.saturating_add(self.tolerance.skew_max));
         let (doubtful, moves) = match bound {
             Some(bound) => (self.is_beyond(bound, time), true),
+            // Nor do such rows say anything of those beside them.
+            None if time > self.believed_until.unwrap_or(BELIEVED_UNTIL) => (true, false),
             None => self.judge_alone(time),
         };
         let watermark = max_before.map(|max| max.saturating_sub(self.tolerance.lateness));
@@ -127,7 +146,7 @@ impl LaneClock {
             }
             return (false, true);
         }
-        if time <= max.saturating_add(gap_max) {
+        if self.believed_until.is_some() || time <= max.saturating_add(gap_max) {
             (self.doubtful, self.ahead) = (0, time);
             return (false, false);
         }
@@ -230,6 +249,51 @@ mod tests {
         assert_eq!(observe(&mut clock, 105, None), (false, false));
         assert_eq!(clock.watermark(), Some(95));
         assert_eq!(observe(&mut clock, 100_000, None), (false, true));
+    }
+
+    #[test]
+    fn what_lies_beyond_the_moment_that_is_believed_is_doubtful_from_the_first_row_on() {
+        let far = BELIEVED_UNTIL + 1;
+        // Until when rows are believed; their times; whether each is doubtful; the watermark at the end.
+        for (until, times, doubts, watermark) in [
+            (Some(5_000), vec![5_001], vec![true], None),
+            (Some(5_000), vec![5_000, 4_990], vec![false, false], Some(4_990)),
+            // However many agree: nothing beyond it bears out anything.
+            (Some(5_000), vec![9_000; 5], vec![true; 5], None),
+            (Some(5_000), vec![9_000, 100, 9_001, 105, 9_002], vec![true, false, true, false, true], Some(95)),
+            // Any quiet time is believed below it, and moves the watermark once borne out.
+            (Some(50_000), vec![100, 101, 40_000], vec![false; 3], Some(91)),
+            (Some(50_000), vec![100, 101, 40_000, 40_005], vec![false; 4], Some(39_995)),
+            (Some(50_000), vec![100, 101, 40_000, 102], vec![false; 4], Some(92)),
+            (Some(50_000), vec![100, 40_000, 60_000, 40_001], vec![false, false, true, false], Some(39_991)),
+            // Where nobody says what time it is, years of five digits and the like are out of question all the same.
+            (None, vec![far, 100, 101], vec![true, false, false], Some(91)),
+            (None, vec![far; 5], vec![true; 5], None),
+            (None, vec![100, 40_000, 101], vec![false, true, false], Some(91)),
+        ] {
+            let mut clock = LaneClock::new(TOLERANCE);
+            clock.believe_until(until);
+            let found: Vec<bool> = times.iter().map(|time| observe(&mut clock, *time, None).1).collect();
+            assert_eq!((found, clock.watermark()), (doubts, watermark), "{until:?} {times:?}");
+        }
+        // A carrier knows better.
+        let mut clock = LaneClock::new(TOLERANCE);
+        clock.believe_until(Some(50));
+        assert_eq!(observe(&mut clock, 105, Some(100)), (false, false));
+    }
+
+    #[test]
+    fn a_clock_is_stored_as_before_and_told_again_until_when_it_believes() {
+        let mut clock = LaneClock::new(TOLERANCE);
+        clock.believe_until(Some(5_000));
+        observe(&mut clock, 100, None);
+        let stored = serde_json::to_value(&clock).unwrap();
+        let known = ["tolerance", "max_before", "max", "confirmed", "doubtful", "ahead"];
+        assert!(stored.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{stored}");
+        let mut again: LaneClock = serde_json::from_value(stored).unwrap();
+        assert_ne!(again, clock);
+        again.believe_until(Some(5_000));
+        assert_eq!(again, clock);
     }
 
     #[test]

@@ -132,14 +132,26 @@ pub enum DecisionKind {
     Without,
     /// A source is silent for too long, and no event time passes that would show it.
     Silent,
+    /// Until when the rows of a lane may claim to be, from a record on.
+    Believe,
 }
 
 impl DecisionKind {
     /// All kinds.
-    pub const ALL: [Self; 8] =
-        [Self::Start, Self::Join, Self::Leave, Self::Idle, Self::Wake, Self::Close, Self::Without, Self::Silent];
+    pub const ALL: [Self; 9] = [
+        Self::Start,
+        Self::Join,
+        Self::Leave,
+        Self::Idle,
+        Self::Wake,
+        Self::Close,
+        Self::Without,
+        Self::Silent,
+        Self::Believe,
+    ];
 
-    /// Whether what came after depends on it, so that a replay must repeat it at the same place.
+    /// Whether what came after depends on the place of all lanes when it was made, so that a replay must repeat it there.
+    /// What is believed from which record on says its own place.
     pub fn is_binding(self) -> bool {
         matches!(self, Self::Idle | Self::Wake | Self::Close | Self::Without | Self::Silent)
     }
@@ -160,6 +172,7 @@ impl DecisionKind {
             Self::Close => "close",
             Self::Without => "without",
             Self::Silent => "silent",
+            Self::Believe => "believe",
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct ObjectVersion {
     pub cluster: String,
     /// From when it is so: when this state was seen.
     pub time: Micros,
-    /// Whether it is there or gone.
+    /// Whether it is there, done or gone.
     pub change: ObjectChange,
     /// Kind as in manifests, singular: `Pod`.
     pub kind: String,
@@ -98,24 +98,27 @@ impl Default for ObjectVersion {
     }
 }
 
-/// Whether an object is there or gone.
+/// Whether an object is there, done or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ObjectChange {
     /// It is there, and like this.
     #[default]
     Seen,
+    /// It is there, and has run to its end: nothing of it runs any more, and no address leads to it.
+    Ended,
     /// It is gone; this was its last state.
     Deleted,
 }
 
 impl ObjectChange {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Seen, Self::Deleted];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Seen, Self::Ended, Self::Deleted];
 
     /// The name as stored.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seen => "seen",
+            Self::Ended => "ended",
             Self::Deleted => "deleted",
         }
     }

@@ -84,7 +84,7 @@ fn findings_grouped() -> String {
         .into()
 }
 
-/// The object of a row and when the row is true, of versions that were there.
+/// The object of a row and when the row is true, of versions that were there and had not ended.
 const WHOSE: &str = "kind, namespace_name, name, uid, workload_kind, workload_name, node, valid_from, valid_to \
                      FROM object_versions WHERE change = 'seen'";
 
@@ -92,14 +92,15 @@ const WHOSE: &str = "kind, namespace_name, name, uid, workload_kind, workload_na
 /// still holds has none. What is gone holds for no time.
 ///
 /// A version ends with the next one of its uid, or when another object of its kind and name is seen: names are unique
-/// within a cluster, so the end of the older one was missed. Kinds of other API groups are other kinds.
+/// within a cluster, so the end of the older one was missed. Kinds of other API groups are other kinds. What has run to
+/// its end is there until it is deleted.
 fn object_versions() -> String {
     let order = "\"time\", record_offset, message_index, origin, \"partition\", source";
     format!(
         "CREATE VIEW object_versions AS SELECT *, \"time\" AS valid_from, \
          CASE WHEN change = 'deleted' THEN \"time\" ELSE least( \
            lead(\"time\") OVER (PARTITION BY cluster_name, uid, kind, namespace_name, name ORDER BY {order}), \
-           lead(CASE WHEN change = 'seen' THEN \"time\" END) IGNORE NULLS OVER (PARTITION BY cluster_name, \
+           lead(CASE WHEN change <> 'deleted' THEN \"time\" END) IGNORE NULLS OVER (PARTITION BY cluster_name, \
              split_part(api_version, '/', 1), kind, namespace_name, name ORDER BY {order})) END AS valid_to \
          FROM objects"
     )
@@ -110,7 +111,8 @@ fn addresses() -> String {
     format!("CREATE VIEW addresses AS SELECT cluster_name, unnest(addresses) AS address, {WHOSE}")
 }
 
-/// What ran when: one row per container of a version.
+/// What ran when: one row per container of a version. A pod that has ended runs nothing, so that the version before tells
+/// until when its containers ran.
 fn images() -> String {
     format!(
         "CREATE VIEW images AS SELECT cluster_name, unnest(container_names) AS container_name, \

@@ -66,7 +66,7 @@ pub struct FileSettings {
     pub chunk_bytes_max: usize,
     /// or so many records.
     pub chunk_records_max: usize,
-    /// Most that is taken from standard input or a pipe, since it is copied to a temporary file first.
+    /// Most that is taken from standard input, since it is copied to a temporary file first.
     pub stdin_bytes_max: u64,
     /// Lanes joined at a time; each holds an open file and a buffer.
     pub lanes_max: usize,
@@ -149,7 +149,7 @@ impl FileSource {
     /// standard input. `known` is the ledger of earlier runs.
     ///
     /// # Errors
-    /// When a path does not exist, or standard input holds more than the bound.
+    /// When a path does not exist or is neither a file nor a folder, or standard input holds more than the bound.
     pub fn new(
         name: &str,
         paths: &[PathBuf],

@@ -389,7 +389,11 @@ impl<'i> Shown<'i> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         ObjectVersion {
             time,
-            change: if watch == Some(Watch::Deleted) { ObjectChange::Deleted } else { ObjectChange::Seen },
+            change: match watch {
+                Some(Watch::Deleted) => ObjectChange::Deleted,
+                _ if is_pod && self.pods.has_ended() => ObjectChange::Ended,
+                _ => ObjectChange::Seen,
+            },
             kind: kind.to_owned(),
             api_version: api_version.to_owned(),
             namespace: owned(self.namespace),

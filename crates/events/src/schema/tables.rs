@@ -175,7 +175,7 @@ const OBJECTS: TableNotes = TableNotes {
         "cluster_name" text "unmapped.cluster.name" "orchestrator.cluster.name"
             "Cluster that it lives in; empty if none is stated.";
         "time" time "time" "@timestamp" "From when it is so: when this state was seen.";
-        "change" text "" "" "`seen`: it is there and like this; `deleted`: it is gone, and this was its last state.";
+        "change" text "" "" "`seen`: it is there and like this; `ended`: it is there and has run to its end, as a pod that succeeded or failed; `deleted`: it is gone, and this was its last state.";
         "kind" text "resources.type" "orchestrator.resource.type" "Kind as in manifests, singular: `Pod`.";
         "api_version" text "resources.version" "orchestrator.api_version" "API group and version: `v1`, `apps/v1`.";
         "namespace_name" text "unmapped.namespace.name" "orchestrator.namespace"
@@ -215,12 +215,12 @@ const DECISIONS: TableNotes = TableNotes {
         "job" text "" "" "Job that made it.";
         "cut" long "" "" "Number of the cut that it was made in.";
         "index" int "" "" "Place among the decisions of the cut, from 0: they are replayed in this order.";
-        "kind" text "" "" "What was decided: `start`, `join`, `leave`, `idle`, `wake`, `close`, `without` or `silent`.";
+        "kind" text "" "" "What was decided: `start`, `join`, `leave`, `idle`, `wake`, `close`, `without`, `silent` or `believe`.";
         "pane_end" time "" "" "End of the last pane that was closed by then; 1970-01-01 if none was.";
         "lanes" text "" ""
             "Next offsets by lane key, as JSON: of all lanes where a replay must repeat the decision, else of the lane concerned; may be empty.";
         "fingerprint" text "" "" "Hash of the configuration in force: 32 hex digits.";
-        "detail" text "" "" "The key of the lane concerned, or what was decided in words.";
+        "detail" text "" "" "The key of the lane concerned, or what was decided in words; of `believe` the last time that is believed.";
     },
 };
 

@@ -56,8 +56,9 @@ pub(super) struct Listing {
     pub(super) unreadable: Vec<Unreadable>,
 }
 
-/// Lists the files that `paths` name, in path order, each once. `-` and anything else that is no regular file, such as
-/// a pipe, is copied to a temporary file first, so that it can be read twice.
+/// Lists the files that `paths` name, in path order, each once. `-` is copied to a temporary file first, so that it can be
+/// read twice. Anything else that is neither a file nor a folder is refused: opening a pipe waits for a writer, who may
+/// never come.
 pub(super) fn list(
     source: &str,
     paths: &[PathBuf],
@@ -94,10 +95,8 @@ pub(super) fn list(
                 }
             }
         } else {
-            let mut pipe = std::fs::File::open(path).map_err(|e| failed(path, &e, false))?;
-            let spool = spool(&mut pipe, spool_bytes_max).map_err(|e| failed(path, &e, false))?;
-            files.insert(path.clone(), spool.path().to_path_buf());
-            spools.push(spool);
+            let why = "is neither a file nor a folder; what a pipe holds can be read from standard input, as `-`";
+            return Err(failed(path, &why, false));
         }
     }
     unreadable.sort_by(|a, b| a.name.cmp(&b.name));

@@ -447,6 +447,20 @@ fn a_path_that_does_not_exist_is_an_error() {
     assert!(error.why.contains("/nonexistent/for/sure") && !error.retry);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_neither_a_file_nor_a_folder_is_refused() {
+    let folder = folder(&[("a", b"a\n")]);
+    let (pipe, socket) = (folder.path().join("pipe"), folder.path().join("socket"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for path in [pipe, socket, "/dev/null".into()].iter().filter(|path| path.exists()) {
+        let error = FileSource::new("files", std::slice::from_ref(path), &[], FileSettings::default()).unwrap_err();
+        assert!(error.why.contains("neither a file nor a folder") && !error.retry, "{error} ({made:?})");
+    }
+    assert_eq!(read(folder.path(), &[]).texts(), ["a"], "in a folder it is no file among its files");
+}
+
 #[test]
 fn standard_input_is_a_file_and_bounded() {
     let known = |input: &[u8], bound: u64, known: &[KnownFile]| {

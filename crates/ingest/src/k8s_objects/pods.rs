@@ -101,10 +101,15 @@ impl<'i> Pods<'i> {
         times
     }
 
+    /// Whether all containers of a pod have run to their ends, and none will be started again.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Some("Succeeded" | "Failed"))
+    }
+
     /// Whether a pod's addresses lead to it and to nobody else: those of the host's network are the node's, and a pod that
     /// has ended gave its addresses back.
     pub(super) fn has_own_addresses(&self) -> bool {
-        !self.is_on_hosts_network && !matches!(self.phase, Some("Succeeded" | "Failed"))
+        !self.is_on_hosts_network && !self.has_ended()
     }
 
     /// The containers with what they run, the main ones first.

@@ -206,6 +206,9 @@ fn kinds_fill_what_they_have() {
         ("Pod", json!({"spec": {"hostNetwork": true}, "status": {"podIP": "192.0.2.11"}}), json!({}), none),
         // It gave them back.
         ("Pod", json!({"status": {"phase": "Succeeded", "podIP": "10.1.0.4"}}), json!({}), none),
+        ("Pod", json!({"status": {"phase": "Failed", "podIP": "10.1.0.4"}}), json!({}), none),
+        // Only pods run to an end.
+        ("Job", json!({"apiVersion": "batch/v1", "status": {"phase": "Failed"}}), json!({}), none),
         ("Pod", json!({"status": {"phase": "Pending"}}), json!({"workload_kind": "Pod", "workload_name": "n"}), none),
         // Nothing is where it should be.
         (
@@ -222,7 +225,9 @@ fn kinds_fill_what_they_have() {
             assert_eq!(&row[column], value, "{column} of {kind} {part}");
         }
         assert_eq!(version.addresses, addresses, "{kind} {part}");
-        assert_eq!((version.kind.as_str(), version.change), (kind, ObjectChange::Seen));
+        let has_ended = kind == "Pod" && matches!(part["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        let change = if has_ended { ObjectChange::Ended } else { ObjectChange::Seen };
+        assert_eq!((version.kind.as_str(), version.change), (kind, change), "{part}");
     }
     let (_, version) = one(&object(
         "Deployment",

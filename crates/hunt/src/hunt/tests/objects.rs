@@ -27,6 +27,10 @@ fn gone(version: ObjectVersion) -> ObjectVersion {
     ObjectVersion { change: ObjectChange::Deleted, ..version }
 }
 
+fn ended(version: ObjectVersion) -> ObjectVersion {
+    ObjectVersion { change: ObjectChange::Ended, ..version }
+}
+
 /// An event of cluster `c` for each moment after midnight and address that it went to.
 fn connections(all: &[(i64, &str)]) -> EventBatch {
     let mut builder = EventBuilder::new(Arc::new(FieldPlan::default()));
@@ -127,6 +131,12 @@ async fn a_version_ends_with_the_next_of_its_uid_or_of_its_name() {
         (pod(50, "db-0", "u3", &[]), None),
         // The end of another object of that name says nothing about this one, however late it comes.
         (gone(pod(60, "db-0", "u2", &[])), Some(60)),
+        // What has ended is there until it goes, or another one of its name comes.
+        (pod(10, "job-0", "u7", &[]), Some(20)),
+        (ended(pod(20, "job-0", "u7", &[])), Some(30)),
+        (gone(pod(30, "job-0", "u7", &[])), Some(30)),
+        (pod(10, "job-1", "u8", &[]), Some(25)),
+        (ended(pod(25, "job-1", "u9", &[])), None),
         // The same kind in another group is another kind.
         (service(10, "v1", "u4"), None),
         (service(15, "serving.example.dev/v1", "u5"), None),
@@ -157,16 +167,22 @@ async fn a_container_is_a_row_of_what_it_ran() {
     let images = vec![image("cart", Some("sha256:aa"), Some("c1")), image("proxy", None, Some("c2"))];
     let first = ObjectVersion { images, ..pod(10, "cart-0", "u1", &[]) };
     let second = ObjectVersion { images: vec![image("cart", None, None)], ..pod(20, "cart-0", "u1", &[]) };
-    let place = place(vec![first, second.clone(), gone(ObjectVersion { time: MIDNIGHT + 30, ..second })], &[]).await;
+    let end = gone(ObjectVersion { time: MIDNIGHT + 30, ..second.clone() });
+    // A pod that has ended runs nothing from then on, although it is there, and its spec still names its containers.
+    let job = ObjectVersion { images: vec![image("job", None, None)], ..pod(15, "job-0", "u2", &[]) };
+    let done = ended(ObjectVersion { time: MIDNIGHT + 40, ..job.clone() });
+    let place = place(vec![first, second, end, job, done], &[]).await;
     let hunt = place.hunt().await;
     let query = format!(
         "SELECT container_name AS name, container_image_name AS image, container_image_uid AS digest, container_uid AS uid, \
-         pod_name, CAST(valid_from AS BIGINT) - {MIDNIGHT} AS since FROM images ORDER BY valid_from, container_name"
+         pod_name, CAST(valid_from AS BIGINT) - {MIDNIGHT} AS since, CAST(valid_to AS BIGINT) - {MIDNIGHT} AS until \
+         FROM images ORDER BY valid_from, container_name"
     );
     let expected = [
-        r#"{"name":"cart","image":"registry.example/cart:1","digest":"sha256:aa","uid":"c1","pod_name":"cart-0","since":10}"#,
-        r#"{"name":"proxy","image":"registry.example/proxy:1","uid":"c2","pod_name":"cart-0","since":10}"#,
-        r#"{"name":"cart","image":"registry.example/cart:1","pod_name":"cart-0","since":20}"#,
+        r#"{"name":"cart","image":"registry.example/cart:1","digest":"sha256:aa","uid":"c1","pod_name":"cart-0","since":10,"until":20}"#,
+        r#"{"name":"proxy","image":"registry.example/proxy:1","uid":"c2","pod_name":"cart-0","since":10,"until":20}"#,
+        r#"{"name":"job","image":"registry.example/job:1","pod_name":"job-0","since":15,"until":40}"#,
+        r#"{"name":"cart","image":"registry.example/cart:1","pod_name":"cart-0","since":20,"until":30}"#,
     ];
     assert_eq!(lines(&hunt, &query).await, expected);
 }
