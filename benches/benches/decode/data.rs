@@ -14,7 +14,7 @@ pub(crate) fn records(format: &str, bytes: usize) -> Outcome<Vec<Vec<u8>>> {
     };
     let once: Vec<Vec<u8>> = match stream {
         Some(stream) => {
-            let drill = Drill::new(Settings { duration_secs: 1800, ..Settings::default() });
+            let drill = Drill::new(Settings { duration_secs: 1800, ..Settings::default() })?;
             drill.filter(|record| record.stream == stream).map(|record| record.payload).collect()
         }
         None => {

@@ -5,12 +5,12 @@
 use palisade_events::time::{Micros, SECOND};
 
 use crate::cluster::Actor;
-use crate::record::Truth;
+use crate::record::Label;
 use crate::text::{go_json, number, uuid_of};
 use crate::wire::Wire;
 
 /// A resource of the API: its group (empty for the core), version and plural name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resource(pub(crate) &'static str, pub(crate) &'static str, pub(crate) &'static str);
 
 pub(crate) const PODS: Resource = Resource("", "v1", "pods");
@@ -36,12 +36,83 @@ pub(crate) const TOKEN_REVIEWS: Resource = Resource("authentication.k8s.io", "v1
 pub(crate) const ACCESS_REVIEWS: Resource = Resource("authorization.k8s.io", "v1", "subjectaccessreviews");
 pub(crate) const SELF_RULES_REVIEWS: Resource = Resource("authorization.k8s.io", "v1", "selfsubjectrulesreviews");
 
+/// Resources that only scenarios ask for.
+const FURTHER: [Resource; 34] = [
+    Resource("", "v1", "persistentvolumeclaims"),
+    Resource("", "v1", "persistentvolumes"),
+    Resource("", "v1", "endpoints"),
+    Resource("", "v1", "replicationcontrollers"),
+    Resource("", "v1", "resourcequotas"),
+    Resource("", "v1", "limitranges"),
+    Resource("", "v1", "componentstatuses"),
+    Resource("", "v1", "users"),
+    Resource("", "v1", "groups"),
+    Resource("apps", "v1", "daemonsets"),
+    Resource("apps", "v1", "statefulsets"),
+    Resource("rbac.authorization.k8s.io", "v1", "roles"),
+    Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews"),
+    Resource("authorization.k8s.io", "v1", "localsubjectaccessreviews"),
+    Resource("authentication.k8s.io", "v1", "selfsubjectreviews"),
+    Resource("networking.k8s.io", "v1", "networkpolicies"),
+    Resource("certificates.k8s.io", "v1", "certificatesigningrequests"),
+    Resource("certificates.k8s.io", "v1", "signers"),
+    Resource("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations"),
+    Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"),
+    Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"),
+    Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
+    Resource("apiregistration.k8s.io", "v1", "apiservices"),
+    Resource("storage.k8s.io", "v1", "storageclasses"),
+    Resource("snapshot.storage.k8s.io", "v1", "volumesnapshots"),
+    Resource("snapshot.storage.k8s.io", "v1", "volumesnapshotcontents"),
+    Resource("velero.io", "v1", "backups"),
+    Resource("velero.io", "v1", "schedules"),
+    Resource("velero.io", "v1", "backupstoragelocations"),
+    Resource("policy", "v1", "poddisruptionbudgets"),
+    Resource("cilium.io", "v2", "ciliumnetworkpolicies"),
+    Resource("cilium.io", "v1alpha1", "tracingpolicies"),
+    Resource("kyverno.io", "v1", "clusterpolicies"),
+    Resource("events.k8s.io", "v1", "events"),
+];
+
+impl Resource {
+    /// The resource of a plural name.
+    pub(crate) fn of(plural: &str) -> Option<Self> {
+        const USUAL: [Resource; 22] = [
+            PODS,
+            SECRETS,
+            NODES,
+            NAMESPACES,
+            CONFIG_MAPS,
+            SERVICES,
+            SERVICE_ACCOUNTS,
+            EVENTS,
+            LEASES,
+            DEPLOYMENTS,
+            REPLICA_SETS,
+            ENDPOINT_SLICES,
+            AUTOSCALERS,
+            JOBS,
+            CRON_JOBS,
+            INGRESSES,
+            ROLE_BINDINGS,
+            CLUSTER_ROLES,
+            CLUSTER_ROLE_BINDINGS,
+            TOKEN_REVIEWS,
+            ACCESS_REVIEWS,
+            SELF_RULES_REVIEWS,
+        ];
+        USUAL.iter().chain(&FURTHER).find(|resource| resource.2 == plural).copied()
+    }
+}
+
 /// How the API server answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// A success, with its HTTP status.
     Code(u64),
     Forbidden,
+    /// Whoever asks is not known.
+    Unauthorized,
     NotFound,
     Conflict,
 }
@@ -60,6 +131,8 @@ pub(crate) struct Request<'r> {
     pub(crate) answer: Answer,
     pub(crate) request_object: &'r str,
     pub(crate) response_object: &'r str,
+    /// The user who is impersonated, as JSON.
+    pub(crate) impersonated: &'r str,
 }
 
 impl<'r> Request<'r> {
@@ -76,37 +149,67 @@ impl<'r> Request<'r> {
             answer: Answer::Code(200),
             request_object: "",
             response_object: "",
+            impersonated: "",
         }
     }
 }
 
 impl Wire {
     /// A request that arrives at `at` and is answered soon after: one event, at stage ResponseComplete.
-    pub(crate) fn request(&mut self, at: Micros, request: &Request<'_>, truth: Option<Truth>) {
+    pub(crate) fn request(&mut self, at: Micros, request: &Request<'_>, label: Option<Label>) {
         let id = (self.random.next(), self.random.next());
         let done = at + self.latency();
-        self.event(id, "ResponseComplete", request, at, done, truth);
+        self.event(id, "ResponseComplete", request, at, done, label);
     }
 
     /// A long-running request: one event when it starts and, with the same audit id, one when it ends.
-    pub(crate) fn session(&mut self, at: Micros, lasts: Micros, request: &Request<'_>, truth: Option<Truth>) {
+    pub(crate) fn session(&mut self, at: Micros, lasts: Micros, request: &Request<'_>, label: Option<Label>) {
         let id = (self.random.next(), self.random.next());
         let started = at + self.latency();
-        self.event(id, "ResponseStarted", request, at, started, truth);
-        self.event(id, "ResponseComplete", request, at, started + lasts.max(1), truth);
+        self.event(id, "ResponseStarted", request, at, started, label);
+        self.event(id, "ResponseComplete", request, at, started + lasts.max(1), label);
     }
 
     /// A request for a path that is no resource, as load balancers make.
     pub(crate) fn probe(&mut self, at: Micros, actor: &Actor, path: &str) {
+        self.path(at, actor, "get", path, Answer::Code(200), None);
+    }
+
+    /// A request for any path that is no resource.
+    pub(crate) fn path(
+        &mut self,
+        at: Micros,
+        actor: &Actor,
+        verb: &str,
+        path: &str,
+        answer: Answer,
+        label: Option<Label>,
+    ) {
         let id = (self.random.next(), self.random.next());
         let done = at + self.latency();
         self.head("Metadata", id, "ResponseComplete");
-        self.buffer.push_str(path);
-        self.buffer.push_str("\",\"verb\":\"get\",");
-        self.buffer.push_str(&actor.json);
-        self.buffer.push_str(",\"responseStatus\":{\"metadata\":{},\"code\":200}");
-        self.tail(actor, at, done, Answer::Code(200));
-        self.send_audit(actor.server, done, &actor.username, None);
+        go_json(&mut self.buffer, path);
+        self.buffer.push_str("\",\"verb\":\"");
+        self.buffer.push_str(verb);
+        self.buffer.push_str("\",");
+        if answer == Answer::Unauthorized {
+            self.buffer.push_str("\"user\":{}");
+        } else {
+            self.buffer.push_str(&actor.user);
+        }
+        self.buffer.push_str(&actor.origin);
+        let code = match answer {
+            Answer::Code(code) => code,
+            Answer::Unauthorized => 401,
+            Answer::Forbidden => 403,
+            Answer::NotFound => 404,
+            Answer::Conflict => 409,
+        };
+        self.buffer.push_str(",\"responseStatus\":{\"metadata\":{},\"code\":");
+        number(&mut self.buffer, code);
+        self.buffer.push('}');
+        self.tail(actor, at, done, answer);
+        self.send_audit(actor.server, done, &actor.username, label);
     }
 
     /// Mostly a few milliseconds, sometimes ten times as long.
@@ -122,7 +225,7 @@ impl Wire {
         request: &Request<'_>,
         received: Micros,
         staged: Micros,
-        truth: Option<Truth>,
+        label: Option<Label>,
     ) {
         let level = match (request.request_object.is_empty(), request.response_object.is_empty()) {
             (true, true) => "Metadata",
@@ -135,10 +238,19 @@ impl Wire {
         out.push_str("\",\"verb\":\"");
         out.push_str(request.verb);
         out.push_str("\",");
-        out.push_str(&request.actor.json);
+        if request.answer == Answer::Unauthorized {
+            out.push_str("\"user\":{}");
+        } else {
+            out.push_str(&request.actor.user);
+        }
+        if !request.impersonated.is_empty() {
+            out.push_str(",\"impersonatedUser\":");
+            out.push_str(request.impersonated);
+        }
+        out.push_str(&request.actor.origin);
         object_ref(out, request);
         response_status(out, request);
-        if !request.request_object.is_empty() && request.answer != Answer::Forbidden {
+        if !request.request_object.is_empty() && !matches!(request.answer, Answer::Forbidden | Answer::Unauthorized) {
             out.push_str(",\"requestObject\":");
             out.push_str(request.request_object);
         }
@@ -150,7 +262,10 @@ impl Wire {
             out.push_str(request.response_object);
         }
         self.tail(request.actor, received, staged, request.answer);
-        self.send_audit(request.actor.server, staged, &request.actor.username, truth);
+        // Whoever is not let in is known by the address only.
+        let known = request.answer != Answer::Unauthorized;
+        let key = if known { &request.actor.username } else { &request.actor.ip };
+        self.send_audit(request.actor.server, staged, key, label);
     }
 
     /// Up to the opening quote of the URI's value.
@@ -178,7 +293,12 @@ impl Wire {
             number(out, ((staged - received) / 1_000) as u64);
             out.push_str("ms\",");
         }
-        if answer == Answer::Forbidden {
+        if answer == Answer::Unauthorized {
+            if out.ends_with(',') {
+                out.pop();
+            }
+            out.push_str("}}");
+        } else if answer == Answer::Forbidden {
             out.push_str("\"authorization.k8s.io/decision\":\"forbid\",\"authorization.k8s.io/reason\":\"\"}}");
         } else {
             out.push_str("\"authorization.k8s.io/decision\":\"allow\",\"authorization.k8s.io/reason\":\"");
@@ -245,6 +365,12 @@ fn response_status(out: &mut String, request: &Request<'_>) {
             out.push_str(",\"code\":");
             number(out, code);
             out.push('}');
+            return;
+        }
+        Answer::Unauthorized => {
+            out.push_str(
+                ",\"status\":\"Failure\",\"message\":\"Unauthorized\",\"reason\":\"Unauthorized\",\"code\":401}",
+            );
             return;
         }
         Answer::Forbidden => ("Forbidden", 403),

@@ -1,87 +1,115 @@
 //! Linux audit records, in the enriched format that auditd writes: an event is several lines that share a serial.
 //!
-//! Not here: which programs run (see `benign` and `attack`).
+//! Not here: how a line is put together (see `lines`), which files are watched (see `rules`), what a touch is to the
+//! kernel (see `effect`), nor what happens at all (see `act`).
+
+mod effect;
+mod lines;
+mod rules;
 
 use palisade_events::time::{Micros, SECOND};
 
+use self::effect::{Effect, Kind};
+use self::lines::{Call, Item, Lines, dev};
+use crate::act::{HostEvent, Login, Outcome, Parent, Place, Process, Terminal, Touch};
 use crate::cluster::Cluster;
-use crate::record::Truth;
-use crate::text::{digits, hex, number};
+use crate::record::Label;
 use crate::wire::Wire;
 
-/// A program that was run.
-pub(crate) struct Exec<'e> {
-    pub(crate) argv: &'e [&'e str],
-    pub(crate) exe: &'e str,
-    pub(crate) cwd: &'e str,
-    pub(crate) ppid: u64,
-    pub(crate) login: Login<'e>,
-    pub(crate) key: &'e str,
-}
-
-/// A watched file that was opened for reading.
-pub(crate) struct Open<'o> {
-    pub(crate) path: &'o str,
-    pub(crate) exe: &'o str,
-    /// As the kernel shows it: at most 128 bytes.
-    pub(crate) command: &'o str,
-    pub(crate) ppid: u64,
-    pub(crate) login: Login<'o>,
-    pub(crate) key: &'o str,
-}
-
-/// Whose session it was.
-#[derive(Clone, Copy)]
-pub(crate) enum Login<'l> {
-    /// A daemon: nobody logged in.
-    None,
-    /// A person, by user id, name, terminal and session.
-    Person(u64, &'l str, &'l str, u64),
-}
+/// How long after its start a program asks the kernel for what it is there for.
+const SETTLED: Micros = 2_000;
 
 impl Wire {
-    /// SYSCALL, EXECVE, CWD, two PATHs, PROCTITLE and EOE of a successful execve. Gives the process id.
-    pub(crate) fn exec(
-        &mut self,
-        cluster: &Cluster,
-        at: Micros,
-        node: usize,
-        exec: &Exec<'_>,
-        truth: Option<Truth>,
-    ) -> u64 {
-        let pid = self.next_pid(node);
-        let lines = Lines::new(self, cluster, at, node, truth);
-        lines.syscall(self, 59, "execve", 2, exec.ppid, pid, exec.login, exec.exe, exec.key);
-        lines.begin(self, "EXECVE");
-        self.buffer.push_str("argc=");
-        number(&mut self.buffer, exec.argv.len() as u64);
-        for (n, arg) in exec.argv.iter().enumerate() {
-            self.buffer.push_str(" a");
-            number(&mut self.buffer, n as u64);
-            self.buffer.push('=');
-            word(&mut self.buffer, arg);
+    /// SYSCALL, EXECVE, CWD, two PATHs, PROCTITLE and EOE of an execve; and an event of its own for what some programs
+    /// cannot but ask for: a kernel module, another time.
+    pub(crate) fn auditd_launch(&mut self, cluster: &Cluster, process: &Process<'_>, label: Option<Label>) {
+        let name = comm(process.exe, process.argv);
+        let lines = Lines::new(self, cluster, process.started, process.place.node(), label);
+        lines.syscall(self, process, name, &Call { items: 2, key: "exec", ..Call::of(59, "execve") });
+        lines.execve(self, process.argv);
+        lines.cwd(self, process.cwd);
+        // The kernel tells the path that it was given, which may be a link to the program.
+        let given = process.argv.first().filter(|first| first.starts_with('/') && base(first) == name);
+        let path = given.unwrap_or(&process.exe);
+        let dev = dev(process.place);
+        lines.path(self, 0, &Item { path, file: process.exe, dev, mode: "0100755", kind: Kind::Normal });
+        let loader = "/lib64/ld-linux-x86-64.so.2";
+        lines.path(self, 1, &Item { path: loader, file: loader, dev, mode: "0100755", kind: Kind::Normal });
+        lines.proctitle(self, process.argv);
+        lines.end(self);
+        if let Some((call, module)) = asked(name, process.argv) {
+            let lines = Lines::new(self, cluster, process.started + SETTLED, process.place.node(), label);
+            lines.syscall(self, process, name, &call);
+            if let Some(module) = module {
+                lines.module(self, module);
+            }
+            lines.proctitle(self, process.argv);
+            lines.end(self);
         }
-        lines.send(self);
-        lines.cwd(self, exec.cwd);
-        lines.path(self, 0, exec.exe, 0o100_755);
-        lines.path(self, 1, "/lib64/ld-linux-x86-64.so.2", 0o100_755);
-        lines.proctitle(self, &exec.argv.join("\0"));
-        lines.end(self);
-        pid
     }
 
-    /// SYSCALL, CWD, PATH, PROCTITLE and EOE of a successful openat.
-    pub(crate) fn open(&mut self, cluster: &Cluster, at: Micros, node: usize, open: &Open<'_>, truth: Option<Truth>) {
-        let pid = self.next_pid(node);
-        let lines = Lines::new(self, cluster, at, node, truth);
-        lines.syscall(self, 257, "openat", 1, open.ppid, pid, open.login, open.exe, open.key);
-        lines.cwd(self, "/");
-        lines.path(self, 0, open.path, 0o100_640);
-        lines.proctitle(self, open.command);
+    /// SYSCALL, CWD, PATHs, PROCTITLE and EOE of what is done to a file, if the node's rules watch it.
+    pub(crate) fn auditd_touch(&mut self, cluster: &Cluster, at: Micros, touch: &Touch<'_>, label: Option<Label>) {
+        let Some(key) = rules::key_of(touch) else { return };
+        let by = &touch.by;
+        let name = comm(by.exe, by.argv);
+        let effect = Effect::of(touch, name);
+        let is_success = touch.outcome == Outcome::Success;
+        // EACCES, if it was not let.
+        let exit = if is_success { effect.exit } else { -13 };
+        let items = effect.paths.len() as u64;
+        let call = Call { args: effect.args, items, is_success, exit, key, ..Call::of(effect.number, effect.name) };
+        let lines = Lines::new(self, cluster, at, by.place.node(), label);
+        lines.syscall(self, by, name, &call);
+        lines.cwd(self, by.cwd);
+        // A file that gets another name stays what it is.
+        let moved = effect.paths.iter().find(|(kind, _)| *kind == Kind::Delete).map(|(_, path)| path);
+        for (item, (kind, path)) in (0..).zip(&effect.paths) {
+            let dev = if rules::is_of_host(touch) { "08:01" } else { dev(by.place) };
+            let file = if *kind == Kind::Create { moved.unwrap_or(path) } else { path };
+            // What was not made has no inode.
+            let dev = if *kind == Kind::Create && !is_success { "" } else { dev };
+            lines.path(self, item, &Item { path, file, dev, mode: rules::mode(*kind, path), kind: *kind });
+        }
+        lines.proctitle(self, by.argv);
         lines.end(self);
     }
 
-    /// One record of a user-space program: it stands alone, without an end record. `message` is what its `msg` holds.
+    /// What a program on a node, or the kernel or the audit daemon themselves, say about a person or about auditing.
+    pub(crate) fn auditd_user(&mut self, cluster: &Cluster, at: Micros, event: &HostEvent<'_>, label: Option<Label>) {
+        let &HostEvent { node, kind, login, message } = event;
+        if kind.starts_with("DAEMON_") {
+            return Lines::of_daemon(cluster, at, node, label).daemon(self, kind, login, message);
+        }
+        match kind {
+            "CONFIG_CHANGE" => {
+                let argv: &[&str] = match message {
+                    _ if message.starts_with("audit_enabled=0") => &["auditctl", "-e", "0"],
+                    _ if message.contains("op=remove_rule") => &["auditctl", "-D"],
+                    _ => &["auditctl", "-R", "/etc/audit/audit.rules"],
+                };
+                // sendto: rules travel over a netlink socket.
+                let call = Call { args: [Some(3), None, Some(1_084), Some(0)], exit: 1_084, ..Call::of(44, "sendto") };
+                self.kernel_record(cluster, at, event, ("/usr/sbin/auditctl", argv), &call, label);
+            }
+            "LOGIN" => {
+                let call = Call { args: [Some(4), None, Some(4), Some(0)], exit: 4, ..Call::of(1, "write") };
+                self.kernel_record(cluster, at, event, ("/usr/sbin/sshd", &["sshd: sam [priv]"]), &call, label);
+            }
+            _ if is_of_kernel(kind) => {
+                let lines = Lines::new(self, cluster, at, node, label);
+                lines.kernel(self, kind, login, message);
+                lines.end(self);
+            }
+            _ => {
+                let pid = if kind.starts_with("SERVICE_") { 1 } else { self.next_pid(node) };
+                Lines::new(self, cluster, at, node, label).user(self, kind, pid, login, message);
+            }
+        }
+    }
+
+    /// One record of a user-space program of ordinary life: it stands alone, without an end record. `message` is what
+    /// its `msg` holds.
     pub(crate) fn user_record(
         &mut self,
         cluster: &Cluster,
@@ -91,177 +119,108 @@ impl Wire {
         login: Login<'_>,
         message: &str,
     ) {
-        let pid = if kind.starts_with("SERVICE_") { 1 } else { self.next_pid(node) };
-        let lines = Lines::new(self, cluster, at, node, None);
-        lines.begin(self, kind);
-        let out = &mut self.buffer;
-        out.push_str("pid=");
-        number(out, pid);
-        out.push_str(" uid=0 auid=");
-        login.id(out);
-        out.push_str(" ses=");
-        login.session(out);
-        out.push_str(" subj=unconfined msg='");
-        out.push_str(message);
-        out.push_str("'\u{1d}UID=\"root\" AUID=\"");
-        out.push_str(login.name());
-        out.push('"');
-        lines.send(self);
-    }
-}
-
-impl Login<'_> {
-    fn id(self, out: &mut String) {
-        number(out, if let Self::Person(id, ..) = self { id } else { u64::from(u32::MAX) });
+        self.auditd_user(cluster, at, &HostEvent { node, kind, login, message }, None);
     }
 
-    fn session(self, out: &mut String) {
-        number(out, if let Self::Person(.., session) = self { session } else { u64::from(u32::MAX) });
-    }
-
-    fn name(&self) -> &str {
-        if let Self::Person(_, name, ..) = self { name } else { "unset" }
-    }
-
-    fn terminal(&self) -> &str {
-        if let Self::Person(_, _, terminal, _) = self { terminal } else { "(none)" }
-    }
-}
-
-/// The lines of one event.
-struct Lines<'c> {
-    host: &'c str,
-    node: usize,
-    at: Micros,
-    serial: u64,
-    truth: Option<Truth>,
-}
-
-impl<'c> Lines<'c> {
-    fn new(wire: &mut Wire, cluster: &'c Cluster, at: Micros, node: usize, truth: Option<Truth>) -> Self {
-        // The stamp has milliseconds only; the record is said to be from that moment.
-        let (serial, at) = wire.next_serial(node, at.div_euclid(1_000) * 1_000);
-        Self { host: &cluster.nodes[node].name, node, at, serial, truth }
-    }
-
-    fn begin(&self, wire: &mut Wire, kind: &str) {
-        let out = &mut wire.buffer;
-        out.push_str("node=");
-        out.push_str(self.host);
-        out.push_str(" type=");
-        out.push_str(kind);
-        out.push_str(" msg=audit(");
-        number(out, self.at.div_euclid(SECOND) as u64);
-        out.push('.');
-        digits(out, (self.at.rem_euclid(SECOND) / 1_000) as u64, 3);
-        out.push(':');
-        number(out, self.serial);
-        out.push_str("): ");
-    }
-
-    fn send(&self, wire: &mut Wire) {
-        wire.send_auditd(self.node, self.at, self.host, self.truth);
-    }
-
-    #[allow(clippy::too_many_arguments)] // The columns of one record, used twice.
-    fn syscall(
-        &self,
-        wire: &mut Wire,
-        syscall: u64,
-        name: &str,
-        items: u64,
-        ppid: u64,
-        pid: u64,
-        login: Login<'_>,
-        exe: &str,
-        key: &str,
+    /// A record of the kernel's about itself, and the system call by which a program brought it about.
+    fn kernel_record(
+        &mut self,
+        cluster: &Cluster,
+        at: Micros,
+        event: &HostEvent<'_>,
+        (exe, argv): (&str, &[&str]),
+        call: &Call<'_>,
+        label: Option<Label>,
     ) {
-        self.begin(wire, "SYSCALL");
-        let pointers: [u64; 4] = std::array::from_fn(|_| 0x5500_0000_0000 | wire.random.next() >> 28);
-        let out = &mut wire.buffer;
-        out.push_str("arch=c000003e syscall=");
-        number(out, syscall);
-        out.push_str(" success=yes exit=");
-        out.push_str(if syscall == 59 { "0" } else { "3" });
-        for (n, pointer) in pointers.into_iter().enumerate() {
-            out.push_str([" a0=", " a1=", " a2=", " a3="][n]);
-            hex(out, pointer, 12);
+        let &HostEvent { node, kind, login, message } = event;
+        let process = Process {
+            place: Place::Node(node),
+            pid: self.next_pid(node),
+            exe,
+            argv,
+            cwd: "/",
+            uid: 0,
+            login,
+            terminal: if kind == "LOGIN" { Terminal::None } else { Terminal::Attached },
+            parent: Parent { pid: 900 + node as u64, exe: "/usr/bin/bash", arguments: "", started: at - 60 * SECOND },
+            started: at,
+        };
+        let lines = Lines::new(self, cluster, at, node, label);
+        match kind {
+            "LOGIN" => lines.login(self, process.pid, login),
+            _ => lines.kernel(self, kind, login, message),
         }
-        for (label, value) in [(" items=", items), (" ppid=", ppid), (" pid=", pid)] {
-            out.push_str(label);
-            number(out, value);
-        }
-        out.push_str(" auid=");
-        login.id(out);
-        out.push_str(" uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=");
-        out.push_str(login.terminal());
-        out.push_str(" ses=");
-        login.session(out);
-        out.push_str(" comm=");
-        // The kernel keeps 15 bytes of a program's name.
-        let comm = exe.rsplit('/').next().unwrap_or(exe);
-        word(out, comm.get(..15).unwrap_or(comm));
-        out.push_str(" exe=");
-        word(out, exe);
-        out.push_str(" subj=unconfined key=");
-        word(out, key);
-        out.push_str("\u{1d}ARCH=x86_64 SYSCALL=");
-        out.push_str(name);
-        out.push_str(" AUID=\"");
-        out.push_str(login.name());
-        out.push_str("\" UID=\"root\" GID=\"root\" EUID=\"root\" SUID=\"root\" FSUID=\"root\" EGID=\"root\" SGID=\"root\" FSGID=\"root\"");
-        self.send(wire);
-    }
-
-    fn cwd(&self, wire: &mut Wire, cwd: &str) {
-        self.begin(wire, "CWD");
-        wire.buffer.push_str("cwd=");
-        word(&mut wire.buffer, cwd);
-        self.send(wire);
-    }
-
-    fn path(&self, wire: &mut Wire, item: u64, path: &str, mode: u32) {
-        self.begin(wire, "PATH");
-        let out = &mut wire.buffer;
-        out.push_str("item=");
-        number(out, item);
-        out.push_str(" name=");
-        word(out, path);
-        out.push_str(" inode=");
-        // The same file has the same inode on all nodes, as with nodes made from one image. FNV-1a.
-        let inode = path.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        number(out, u64::from(inode % 4_000_000 + 1_000));
-        out.push_str(if mode == 0o100_755 { " dev=08:01 mode=0100755" } else { " dev=08:01 mode=0100640" });
-        out.push_str(" ouid=0 ogid=0 rdev=00:00 nametype=NORMAL cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0\u{1d}OUID=\"root\" OGID=\"root\"");
-        self.send(wire);
-    }
-
-    fn proctitle(&self, wire: &mut Wire, title: &str) {
-        self.begin(wire, "PROCTITLE");
-        wire.buffer.push_str("proctitle=");
-        let cut = (0..=title.len().min(128)).rev().find(|at| title.is_char_boundary(*at)).unwrap_or(0);
-        word(&mut wire.buffer, &title[..cut]);
-        self.send(wire);
-    }
-
-    fn end(&self, wire: &mut Wire) {
-        self.begin(wire, "EOE");
-        self.send(wire);
+        lines.syscall(self, &process, comm(exe, &[]), call);
+        lines.proctitle(self, argv);
+        lines.end(self);
     }
 }
 
-/// A value as the kernel writes untrusted text: in quotes, or in hexadecimal if it holds a space, a quote or a byte
-/// outside of printable ASCII.
-fn word(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-        return;
-    }
-    for byte in text.bytes() {
-        for nibble in [byte >> 4, byte & 15] {
-            out.push(char::from(if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 }));
+/// What a program asks the kernel for that rules watch by system call, and the name of the kernel module, if it is one.
+fn asked<'a>(name: &str, argv: &[&'a str]) -> Option<(Call<'static>, Option<&'a str>)> {
+    let has = |flags: &[&str]| argv.iter().any(|arg| flags.contains(arg));
+    let modules =
+        |number, name| Call { args: [Some(3), None, Some(0), None], key: "modules", ..Call::of(number, name) };
+    let module = || {
+        let named = argv.iter().skip(1).rfind(|arg| !arg.starts_with('-') && !arg.contains('='))?;
+        let file = base(named);
+        Some(file.split_once('.').map_or(file, |(name, _)| name))
+    };
+    Some(match name {
+        "insmod" => (modules(313, "finit_module"), Some(module()?)),
+        "rmmod" => (modules(176, "delete_module"), Some(module()?)),
+        "modprobe" if has(&["-r", "--remove"]) => (modules(176, "delete_module"), Some(module()?)),
+        "modprobe" if !has(&["-n", "--dry-run", "-c", "--showconfig"]) => {
+            (modules(313, "finit_module"), Some(module()?))
         }
+        "date" if has(&["-s", "--set"]) || argv.iter().any(|arg| arg.starts_with("--set=")) => {
+            let args = [Some(0), None, Some(0), Some(0)];
+            (Call { args, key: "time-change", ..Call::of(227, "clock_settime") }, None)
+        }
+        _ => return None,
+    })
+}
+
+/// Kinds that the kernel writes in its own manner, without a `msg`.
+fn is_of_kernel(kind: &str) -> bool {
+    matches!(kind, "AVC" | "SECCOMP" | "BPF" | "KERN_MODULE" | "NETFILTER_CFG" | "FEATURE_CHANGE" | "TTY")
+        || matches!(kind, "ANOM_PROMISCUOUS" | "ANOM_ABEND" | "ANOM_LINK" | "ANOM_CREAT")
+        || kind.starts_with("MAC_")
+}
+
+/// The name that the kernel gives a process: the one its program was called by, at most 15 bytes of it.
+///
+/// A program that calls itself something else in its first argument deceives only those who look there.
+pub(crate) fn comm<'p>(exe: &'p str, argv: &[&'p str]) -> &'p str {
+    let own = base(exe);
+    let called = argv.first().map_or(own, |first| base(first).trim_start_matches('-'));
+    // Programs of many names, by links; and those with a version or a vendor after their name.
+    let is_linked = match own.strip_prefix(called) {
+        Some(rest) => rest.starts_with(|c: char| c == '.' || c.is_ascii_digit()),
+        None => matches!(own, "dash" | "bash" | "busybox" | "toybox" | "coreutils" | "kmod" | "xtables-nft-multi"),
+    };
+    let name = if is_linked && !called.is_empty() { called } else { own };
+    let cut = (0..=name.len().min(15)).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    &name[..cut]
+}
+
+/// The name of a user, where the account is one that every machine has or that of the session.
+pub(crate) fn user_name<'l>(uid: u64, login: &Login<'l>) -> Option<&'l str> {
+    match (uid, login) {
+        (0, _) => Some("root"),
+        (_, Login::Person(id, name, ..)) if *id == uid => Some(name),
+        (1, _) => Some("daemon"),
+        (2, _) => Some("bin"),
+        (33, _) => Some("www-data"),
+        (65_534, _) => Some("nobody"),
+        _ => None,
     }
 }
+
+/// The last part of a path.
+pub(crate) fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests;

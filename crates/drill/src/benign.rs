@@ -5,61 +5,104 @@
 
 use palisade_events::time::{DAY, Micros, SECOND};
 
+use crate::act::{Access, Login, Outcome, Parent, Place, Process, Terminal, Touch};
 use crate::audit::{
     ACCESS_REVIEWS, AUTOSCALERS, Answer, CONFIG_MAPS, CRON_JOBS, DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, INGRESSES, JOBS,
     LEASES, NAMESPACES, NODES, PODS, REPLICA_SETS, ROLE_BINDINGS, Request, Resource, SECRETS, SERVICE_ACCOUNTS,
     SERVICES, TOKEN_REVIEWS,
 };
-use crate::auditd::{Exec, Login, Open};
 use crate::body::{self, PodPower};
+use crate::builds;
 use crate::cluster::{CRONJOB_CONTROLLER, Cluster, JOB_CONTROLLER, Pod, REPLICASET_CONTROLLER};
-use crate::falco::{Alert, Place};
+use crate::falco::Alert;
+use crate::record::Stream;
+use crate::settings::Settings;
+use crate::traffic;
 use crate::wire::Wire;
 
 type Activity = fn(&Cluster, &mut Wire, Micros);
 
-/// What happens, with its share at office hours and outside of them. The mix follows what API servers of small clusters
-/// report: leases, status reports and controllers' reads are most of it, people are little.
-const ACTIVITIES: [(u64, u64, Activity); 27] = [
-    (1_400, 1_500, node_lease),
-    (1_100, 1_200, component_lease),
-    (170, 180, node_status),
-    (380, 350, pod_status),
-    (200, 200, watch),
-    (1_450, 1_500, controller_read),
-    (800, 800, controller_write),
-    (1_050, 1_100, operator_read),
-    (300, 300, review),
-    (120, 120, kubelet_token),
-    (350, 350, cluster_event),
-    (500, 550, load_balancer_probe),
-    (330, 12, developer_read),
-    (45, 1, developer_logs),
-    (110, 20, deployer_read),
-    (5, 1, roll_out),
-    (60, 60, conflict),
-    (40, 30, not_found),
-    (2, 0, developer_denied),
-    (1, 0, legitimate_exec),
-    (1_250, 1_300, system_exec),
-    (120, 120, service_unit),
-    (20, 20, cron_session),
-    (12, 1, ssh_session),
-    (8, 8, password_check),
-    (14, 14, falco_notice),
-    (4, 4, falco_metrics),
+/// What happens, with the stream that it is mostly seen in, and its share at office hours and outside of them. The mix
+/// follows what API servers of small clusters report: leases, status reports and controllers' reads are most of it, people
+/// are little.
+const ACTIVITIES: [(Stream, u64, u64, Activity); 30] = [
+    (Stream::K8sAudit, 1_400, 1_500, node_lease),
+    (Stream::K8sAudit, 1_100, 1_200, component_lease),
+    (Stream::K8sAudit, 170, 180, node_status),
+    (Stream::K8sAudit, 380, 350, pod_status),
+    (Stream::K8sAudit, 200, 200, watch),
+    (Stream::K8sAudit, 1_450, 1_500, controller_read),
+    (Stream::K8sAudit, 800, 800, controller_write),
+    (Stream::K8sAudit, 1_050, 1_100, operator_read),
+    (Stream::K8sAudit, 300, 300, review),
+    (Stream::K8sAudit, 120, 120, kubelet_token),
+    (Stream::K8sAudit, 350, 350, cluster_event),
+    (Stream::K8sAudit, 500, 550, load_balancer_probe),
+    (Stream::K8sAudit, 330, 12, developer_read),
+    (Stream::K8sAudit, 45, 1, developer_logs),
+    (Stream::K8sAudit, 110, 20, deployer_read),
+    (Stream::K8sAudit, 5, 1, roll_out),
+    (Stream::K8sAudit, 60, 60, conflict),
+    (Stream::K8sAudit, 40, 30, not_found),
+    (Stream::K8sAudit, 2, 0, developer_denied),
+    (Stream::K8sAudit, 1, 0, legitimate_exec),
+    (Stream::Auditd, 1_250, 1_300, system_exec),
+    (Stream::Auditd, 120, 120, service_unit),
+    (Stream::Auditd, 20, 20, cron_session),
+    (Stream::Auditd, 12, 1, ssh_session),
+    (Stream::Auditd, 8, 8, password_check),
+    (Stream::Falco, 14, 14, falco_notice),
+    (Stream::Falco, 4, 4, falco_metrics),
+    (Stream::Tetragon, 3_000, 3_000, container_exec),
+    (Stream::Hubble, 9_000, 7_000, traffic::act),
+    (Stream::Docker, 60, 10, builds::act),
 ];
 
-/// Lets one thing happen.
-pub(crate) fn act(cluster: &Cluster, wire: &mut Wire, now: Micros) {
-    let office = is_office_hour(now);
-    let share = |row: &(u64, u64, Activity)| if office { row.0 } else { row.1 };
-    let mut ticket = wire.random.below(ACTIVITIES.iter().map(share).sum());
-    for row in &ACTIVITIES {
-        if ticket < share(row) {
-            return row.2(cluster, wire, now);
+/// How often each activity happens, for the streams of a drill.
+pub(crate) struct Mix {
+    office: Shares,
+    home: Shares,
+}
+
+/// Activities with the sum of the shares up to and including theirs.
+struct Shares(Vec<(u64, Activity)>);
+
+impl Mix {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        // In 64ths, so that no float decides.
+        let weight = |stream: Stream| {
+            let given = settings.mix.iter().find(|(of, _)| *of == stream).map_or(1.0, |(_, weight)| *weight);
+            if given.is_finite() { (given.clamp(0.0, 1_000.0) * 64.0) as u64 } else { 64 }
+        };
+        let has = |stream: Stream| settings.streams.contains(&stream);
+        let shares = |share: fn(&(Stream, u64, u64, Activity)) -> u64| {
+            let mut sum = 0;
+            let mut rows = Vec::new();
+            for row in &ACTIVITIES {
+                let stream = match row.0 {
+                    Stream::Hubble if !has(Stream::Hubble) => Stream::Calico,
+                    Stream::Docker if !has(Stream::Docker) => Stream::Registry,
+                    Stream::Auditd if !has(Stream::Auditd) => Stream::Tetragon,
+                    stream => stream,
+                };
+                if has(stream) && weight(stream) * share(row) > 0 {
+                    sum += weight(stream) * share(row);
+                    rows.push((sum, row.3));
+                }
+            }
+            Shares(rows)
+        };
+        Self { office: shares(|row| row.1), home: shares(|row| row.2) }
+    }
+
+    /// Lets one thing happen.
+    pub(crate) fn act(&self, cluster: &Cluster, wire: &mut Wire, now: Micros) {
+        let Shares(rows) = if is_office_hour(now) { &self.office } else { &self.home };
+        let Some((sum, _)) = rows.last() else { return };
+        let ticket = wire.random.below(*sum);
+        if let Some((_, activity)) = rows.get(rows.partition_point(|(sum, _)| *sum <= ticket)) {
+            activity(cluster, wire, now);
         }
-        ticket -= share(row);
     }
 }
 
@@ -294,8 +337,8 @@ fn roll_out(cluster: &Cluster, wire: &mut Wire, now: Micros) {
 
 /// A controller makes a pod, the scheduler binds it, its kubelet reports it.
 fn start_pod(cluster: &Cluster, wire: &mut Wire, at: Micros, controller: usize, pod: &Pod) {
-    let sent = body::pod(wire, pod, PodPower::Ordinary, None);
-    let stored = body::pod(wire, pod, PodPower::Ordinary, Some(at));
+    let sent = body::pod(wire, pod, &PodPower::Ordinary, None);
+    let stored = body::pod(wire, pod, &PodPower::Ordinary, Some(at));
     let answer = Answer::Code(201);
     let request = Request::new(&cluster.controllers[controller], "create", PODS, &pod.namespace, &pod.name);
     wire.request(at, &Request { answer, request_object: &sent, response_object: &stored, ..request }, None);
@@ -344,22 +387,77 @@ pub(crate) fn legitimate_exec(cluster: &Cluster, wire: &mut Wire, now: Micros) {
     let answer = Answer::Code(101);
     let lasts = wire.random.between(20 * SECOND, 90 * SECOND);
     wire.session(now, lasts, &Request { subresource: "exec", query: &query, answer, ..request }, None);
-    wire.alert(cluster, now + 40_000, Place::Pod(pod), &TERMINAL_SHELL, None);
+    let shell = Process { terminal: Terminal::Attached, ..contained(wire, pod, now + 40_000, "/bin/sh", &["sh"]) };
+    wire.launch(cluster, &shell, lasts, None);
+    let parent = Parent { pid: shell.pid, exe: "/bin/sh", arguments: "", started: shell.started };
+    let looked = Process {
+        parent,
+        terminal: Terminal::Attached,
+        ..contained(wire, pod, now + SECOND, "/bin/ls", &["ls", "-l", "/app"])
+    };
+    wire.launch(cluster, &looked, SECOND / 50, None);
 }
 
-/// The rule fires for an attacker's shell as it does for a developer's.
-pub(crate) const TERMINAL_SHELL: Alert<'static> = Alert {
-    rule: "Terminal shell in container",
-    priority: "Notice",
-    sentence: "A shell was spawned in a container with an attached terminal",
-    tags: &["T1059", "container", "maturity_stable", "mitre_execution", "shell"],
-    syscall: "execve",
-    exe: "/bin/sh",
-    command: "sh",
-    parent: "containerd-shim",
-    tty: 34_816,
-    fd: "",
-};
+/// A program that runs in a pod's container, started by the container's shim.
+fn contained<'p>(wire: &mut Wire, pod: &'p Pod, started: Micros, exe: &'p str, argv: &'p [&'p str]) -> Process<'p> {
+    Process {
+        place: Place::Pod(pod),
+        pid: wire.next_pid(pod.node),
+        exe,
+        argv,
+        cwd: "/",
+        uid: 0,
+        login: Login::None,
+        terminal: Terminal::None,
+        parent: Wire::shim(pod.node, started),
+        started,
+    }
+}
+
+/// What runs in containers by itself: probes, and what workloads call.
+fn container_exec(cluster: &Cluster, wire: &mut Wire, now: Micros) {
+    const PROGRAMS: [(&str, &str, &[&str]); 9] = [
+        ("db", "/usr/bin/pg_isready", &["pg_isready", "-U", "postgres", "-h", "127.0.0.1"]),
+        ("db", "/usr/bin/psql", &["psql", "-U", "postgres", "-Atc", "select 1"]),
+        ("db", "/bin/sh", &["sh", "-c", "exec pg_isready -U postgres"]),
+        ("web", "/app/healthcheck", &["/app/healthcheck", "--url", "http://127.0.0.1:8080/healthz"]),
+        ("web", "/usr/bin/node", &["node", "/app/jobs/refresh.js"]),
+        ("queue", "/opt/queue/healthcheck", &["/opt/queue/healthcheck"]),
+        ("queue", "/usr/bin/python3", &["python3", "-m", "consumer.worker", "--batch", "50"]),
+        ("queue", "/bin/sh", &["sh", "-c", "/opt/queue/healthcheck"]),
+        ("coredns", "/coredns", &["/coredns", "-conf", "/etc/coredns/Corefile"]),
+    ];
+    let pod = wire.random.pick(&cluster.pods);
+    let fitting = PROGRAMS.iter().filter(|(workload, ..)| *workload == pod.workload).count() as u64;
+    let nth = wire.random.below(fitting) as usize;
+    let mut fitting = PROGRAMS.iter().filter(|(workload, ..)| *workload == pod.workload);
+    let Some((_, exe, argv)) = fitting.nth(nth) else { return };
+    let lasts = wire.random.between(2_000, 90_000);
+    let process =
+        Process { uid: if pod.workload == "db" { 999 } else { 1_000 }, ..contained(wire, pod, now, exe, argv) };
+    wire.launch(cluster, &process, lasts, None);
+}
+
+/// A program that runs on a node itself. Gives its process id.
+fn on_node(
+    cluster: &Cluster,
+    wire: &mut Wire,
+    at: Micros,
+    node: usize,
+    (exe, argv, cwd): (&str, &[&str], &str),
+    login: Login<'_>,
+    ppid: u64,
+) -> u64 {
+    let exe_of_parent = if ppid < 800 { "/usr/sbin/cron" } else { "/usr/bin/kubelet" };
+    let parent = Parent { pid: ppid, exe: exe_of_parent, arguments: "", started: at - 3_600 * SECOND };
+    let terminal = if matches!(login, Login::None) { Terminal::None } else { Terminal::Attached };
+    let pid = wire.next_pid(node);
+    let place = Place::Node(node);
+    let process = Process { place, pid, exe, argv, cwd, uid: 0, login, terminal, parent, started: at };
+    let lasts = wire.random.between(1_000, 60_000);
+    wire.launch(cluster, &process, lasts, None);
+    pid
+}
 
 /// An administrator lets a developer look at a namespace.
 pub(crate) fn view_binding(cluster: &Cluster, wire: &mut Wire, now: Micros) {
@@ -410,7 +508,7 @@ fn system_exec(cluster: &Cluster, wire: &mut Wire, now: Micros) {
     let node = wire.random.below(cluster.nodes.len() as u64) as usize;
     let (exe, argv) = *wire.random.pick(&PROGRAMS);
     let ppid = 900 + wire.random.below(40);
-    wire.exec(cluster, now, node, &Exec { argv, exe, cwd: "/", ppid, login: Login::None, key: "exec" }, None);
+    on_node(cluster, wire, now, node, (exe, argv, "/"), Login::None, ppid);
 }
 
 fn service_unit(cluster: &Cluster, wire: &mut Wire, now: Micros) {
@@ -440,21 +538,9 @@ fn cron_on(cluster: &Cluster, wire: &mut Wire, now: Micros, node: usize) {
     let ppid = 700 + wire.random.below(9);
     let login = Login::None;
     let argv: &[&str] = &["/bin/sh", "-c", "command -v debian-sa1 > /dev/null && debian-sa1 1 1"];
-    let ppid = wire.exec(
-        cluster,
-        now + 2_000,
-        node,
-        &Exec { argv, exe: "/usr/bin/dash", cwd: "/root", ppid, login, key: "exec" },
-        None,
-    );
+    let ppid = on_node(cluster, wire, now + 2_000, node, ("/usr/bin/dash", argv, "/root"), login, ppid);
     let argv: &[&str] = &["/bin/sh", "/usr/lib/sysstat/debian-sa1", "1", "1"];
-    wire.exec(
-        cluster,
-        now + 5_000,
-        node,
-        &Exec { argv, exe: "/usr/bin/dash", cwd: "/root", ppid, login, key: "exec" },
-        None,
-    );
+    on_node(cluster, wire, now + 5_000, node, ("/usr/bin/dash", argv, "/root"), login, ppid);
     wire.user_record(cluster, now + 20_000, node, "CRED_DISP", Login::None, &pam("setcred", "pam_permit"));
 }
 
@@ -473,21 +559,27 @@ fn ssh_session(cluster: &Cluster, wire: &mut Wire, now: Micros) {
         ("/usr/bin/df", &["df", "-h"]),
         ("/usr/bin/sudo", &["sudo", "systemctl", "status", "kubelet"]),
     ]);
-    wire.exec(cluster, now + 30_000, node, &Exec { argv, exe, cwd: "/home/sam", ppid, login, key: "exec" }, None);
+    on_node(cluster, wire, now + 30_000, node, (exe, argv, "/home/sam"), login, ppid);
 }
 
 /// The password helper reads the shadow file, as it must.
 fn password_check(cluster: &Cluster, wire: &mut Wire, now: Micros) {
     let node = wire.random.below(cluster.nodes.len() as u64) as usize;
     let ppid = 700 + wire.random.below(9);
-    let (exe, command) = ("/usr/sbin/unix_chkpwd", "/usr/sbin/unix_chkpwd\0root\0chkexpiry");
-    wire.open(
-        cluster,
-        now,
-        node,
-        &Open { path: "/etc/shadow", exe, command, ppid, login: Login::None, key: "identity" },
-        None,
-    );
+    let by = Process {
+        place: Place::Node(node),
+        pid: wire.next_pid(node),
+        exe: "/usr/sbin/unix_chkpwd",
+        argv: &["/usr/sbin/unix_chkpwd", "root", "chkexpiry"],
+        cwd: "/",
+        uid: 0,
+        login: Login::None,
+        terminal: Terminal::None,
+        parent: Parent { pid: ppid, exe: "/usr/sbin/cron", arguments: "-f", started: now - 3_600 * SECOND },
+        started: now,
+    };
+    let (access, outcome) = (Access::Read, Outcome::Success);
+    wire.touch(cluster, now, &Touch { by, path: "/etc/shadow", access, outcome }, None);
 }
 
 fn falco_notice(cluster: &Cluster, wire: &mut Wire, now: Micros) {

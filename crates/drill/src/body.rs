@@ -9,12 +9,53 @@ use crate::text::{go_json, number, suffix, uuid};
 use crate::wire::Wire;
 
 /// What makes a pod dangerous.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PodPower {
     /// As the workload's own template has it.
     Ordinary,
     /// Privileged, in the host's namespaces, with the host's root mounted.
     Host,
+    Privileged,
+    HostPid,
+    HostNetwork,
+    /// A path of the node's is mounted.
+    HostPath(String),
+    /// A Linux capability is added.
+    Capability(String),
+}
+
+impl PodPower {
+    /// Reads what a scenario calls it: `host-path:/etc`, `capability:SYS_ADMIN`, `socket` …
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        Some(match text.split_once(':') {
+            Some(("host-path", path)) => Self::HostPath(path.into()),
+            Some(("capability", name)) => Self::Capability(name.into()),
+            Some(_) => return None,
+            None => match text {
+                // Every pod mounts its account's token.
+                "ordinary" | "token" => Self::Ordinary,
+                "host" => Self::Host,
+                "privileged" => Self::Privileged,
+                "host-pid" => Self::HostPid,
+                "host-network" => Self::HostNetwork,
+                "socket" => Self::HostPath("/run/containerd/containerd.sock".into()),
+                _ => return None,
+            },
+        })
+    }
+
+    /// Whether its container is privileged.
+    pub(crate) fn is_privileged(&self) -> bool {
+        matches!(self, Self::Host | Self::Privileged)
+    }
+
+    fn host_path(&self) -> Option<&str> {
+        match self {
+            Self::Host => Some("/"),
+            Self::HostPath(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// The patch by which a kubelet reports a node's conditions.
@@ -73,7 +114,7 @@ pub(crate) fn pod_status(wire: &mut Wire, pod: &Pod, host_ip: &str, now: Micros)
 }
 
 /// A whole pod: as its author sends it, or, with the time of `stored`, as the API server stores it.
-pub(crate) fn pod(wire: &mut Wire, pod: &Pod, power: PodPower, stored: Option<Micros>) -> String {
+pub(crate) fn pod(wire: &mut Wire, pod: &Pod, power: &PodPower, stored: Option<Micros>) -> String {
     let mut out = String::with_capacity(4_000);
     let image = [&pod.image.repository, ":", &pod.image.tag].concat();
     fields(
@@ -100,32 +141,49 @@ pub(crate) fn pod(wire: &mut Wire, pod: &Pod, power: PodPower, stored: Option<Mi
     );
     if let Some(now) = stored {
         out.push_str("},\"managedFields\":[{\"manager\":\"");
-        out.push_str(if power == PodPower::Host { "kubectl-create" } else { "kube-controller-manager" });
+        out.push_str(if *power != PodPower::Ordinary { "kubectl-create" } else { "kube-controller-manager" });
         out.push_str("\",\"operation\":\"Update\",\"apiVersion\":\"v1\",\"time\":\"");
         wire.calendar.seconds(&mut out, now);
         out.push_str("\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:app.kubernetes.io/name\":{},\"f:app.kubernetes.io/part-of\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"");
-        out.push_str(pod.container);
+        out.push_str(&pod.container);
         out.push_str("\\\"}\":{\".\":{},\"f:image\":{},\"f:imagePullPolicy\":{},\"f:name\":{},\"f:resources\":{},\"f:securityContext\":{}}},\"f:dnsPolicy\":{},\"f:restartPolicy\":{}}}}]");
     } else {
         out.push('}');
     }
     out.push_str("},\"spec\":{\"volumes\":[");
-    if power == PodPower::Host {
-        out.push_str("{\"name\":\"host\",\"hostPath\":{\"path\":\"/\",\"type\":\"\"}},");
+    if let Some(path) = power.host_path() {
+        fields(&mut out, "{\"name\":\"host\",\"hostPath\":{", &[("path", path), ("type", "")]);
+        out.push_str("}},");
     }
     out.push_str("{\"name\":\"kube-api-access-");
     out.push_str(&suffix(&mut wire.random, 5));
     out.push_str("\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"expirationSeconds\":3607,\"path\":\"token\"}},{\"configMap\":{\"name\":\"kube-root-ca.crt\",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}]}},{\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"apiVersion\":\"v1\",\"fieldPath\":\"metadata.namespace\"}}]}}],\"defaultMode\":420}}],\"containers\":[{");
-    fields(&mut out, "", &[("name", pod.container), ("image", &image)]);
-    if power == PodPower::Host {
-        out.push_str(",\"command\":[\"nsenter\",\"--target\",\"1\",\"--mount\",\"--uts\",\"--ipc\",\"--net\",\"--pid\",\"--\",\"sh\",\"-c\",\"sleep 1d\"],\"resources\":{},\"volumeMounts\":[{\"name\":\"host\",\"mountPath\":\"/host\"}],\"securityContext\":{\"privileged\":true}");
-    } else {
+    fields(&mut out, "", &[("name", &pod.container), ("image", &image)]);
+    if *power == PodPower::Host {
+        out.push_str(",\"command\":[\"nsenter\",\"--target\",\"1\",\"--mount\",\"--uts\",\"--ipc\",\"--net\",\"--pid\",\"--\",\"sh\",\"-c\",\"sleep 1d\"]");
+    }
+    if *power == PodPower::Ordinary {
         out.push_str(",\"ports\":[{\"containerPort\":8080,\"protocol\":\"TCP\"}],\"resources\":{\"limits\":{\"memory\":\"512Mi\"},\"requests\":{\"cpu\":\"100m\",\"memory\":\"256Mi\"}},\"securityContext\":{\"capabilities\":{\"drop\":[\"ALL\"]},\"runAsNonRoot\":true,\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true}");
+    } else {
+        out.push_str(",\"resources\":{}");
+        if power.host_path().is_some() {
+            out.push_str(",\"volumeMounts\":[{\"name\":\"host\",\"mountPath\":\"/host\"}]");
+        }
+        if power.is_privileged() {
+            out.push_str(",\"securityContext\":{\"privileged\":true}");
+        } else if let PodPower::Capability(name) = power {
+            out.push_str(",\"securityContext\":{\"capabilities\":{\"add\":[\"");
+            go_json(&mut out, name);
+            out.push_str("\"]}}");
+        }
     }
     out.push_str(",\"terminationMessagePath\":\"/dev/termination-log\",\"terminationMessagePolicy\":\"File\",\"imagePullPolicy\":\"IfNotPresent\"}],\"restartPolicy\":\"Always\",\"terminationGracePeriodSeconds\":30,\"dnsPolicy\":\"ClusterFirst\",");
     fields(&mut out, "", &[("serviceAccountName", &pod.account), ("serviceAccount", &pod.account)]);
-    if power == PodPower::Host {
-        out.push_str(",\"hostNetwork\":true,\"hostPID\":true,\"hostIPC\":true");
+    match power {
+        PodPower::Host => out.push_str(",\"hostNetwork\":true,\"hostPID\":true,\"hostIPC\":true"),
+        PodPower::HostPid => out.push_str(",\"hostPID\":true"),
+        PodPower::HostNetwork => out.push_str(",\"hostNetwork\":true"),
+        _ => {}
     }
     out.push_str(
         ",\"securityContext\":{},\"schedulerName\":\"default-scheduler\",\"enableServiceLinks\":true},\"status\":{",
@@ -140,10 +198,10 @@ pub(crate) fn pod(wire: &mut Wire, pod: &Pod, power: PodPower, stored: Option<Mi
 /// The patch by which a deployer changes an image.
 pub(crate) fn image_patch(pod: &Pod, tag: &str) -> String {
     let mut out = String::from("{\"spec\":{\"template\":{\"spec\":{\"$setElementOrder/containers\":[{");
-    fields(&mut out, "", &[("name", pod.container)]);
+    fields(&mut out, "", &[("name", &pod.container)]);
     out.push_str("}],\"containers\":[{");
     let image = [&pod.image.repository, ":", tag].concat();
-    fields(&mut out, "", &[("image", &image), ("name", pod.container)]);
+    fields(&mut out, "", &[("image", &image), ("name", &pod.container)]);
     out.push_str("}]}}}}");
     out
 }

@@ -13,10 +13,15 @@ use crate::text::{go_json, hex, suffix, uuid};
 const VERSION: &str = "v1.34.2 (linux/amd64) kubernetes/8cc511e";
 
 /// Somebody who sends requests to the API server.
+#[derive(Clone)]
 pub(crate) struct Actor {
     pub(crate) username: String,
-    /// `"user":{…},"sourceIPs":[…],"userAgent":"…"`.
-    pub(crate) json: String,
+    /// `"user":{…}`.
+    pub(crate) user: String,
+    pub(crate) ip: String,
+    pub(crate) agent: String,
+    /// `,"sourceIPs":[…],"userAgent":"…"`.
+    pub(crate) origin: String,
     /// Why the API server lets requests through: the value of the annotation, escaped.
     pub(crate) reason: String,
     /// Which API server it is connected to.
@@ -30,17 +35,19 @@ pub(crate) struct Node {
 }
 
 /// A container image, by digest.
+#[derive(Clone)]
 pub(crate) struct Image {
     pub(crate) repository: String,
     pub(crate) tag: String,
     pub(crate) digest: String,
 }
 
+#[derive(Clone)]
 pub(crate) struct Pod {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) workload: String,
-    pub(crate) container: &'static str,
+    pub(crate) container: String,
     pub(crate) image: Image,
     pub(crate) account: String,
     pub(crate) uid: String,
@@ -64,14 +71,6 @@ pub(crate) struct Cluster {
     pub(crate) developers: Vec<Actor>,
     pub(crate) admin: Actor,
     pub(crate) probe: Actor,
-    /// Address from which the stolen token is used.
-    pub(crate) intruder_ip: String,
-    /// The deployer's token, used from outside.
-    pub(crate) stolen: Actor,
-    /// The account that the intruder made a token for.
-    pub(crate) minted: Actor,
-    /// The pod through which the intruder reaches a node. Not among `pods`: it is made by the attack.
-    pub(crate) rogue: Pod,
 }
 
 impl Cluster {
@@ -95,31 +94,15 @@ impl Cluster {
             service_account("kube-system", name, &role, &jti(random), control_plane, &agent, random)
         });
         let operators = OPERATORS.map(|(namespace, name, agent)| {
-            let at = random.below(nodes.len() as u64) as usize;
-            let extra =
-                pod_identity(&nodes[at].name, &format!("{name}-{}-{}", suffix(random, 9), suffix(random, 5)), random);
-            let ip = format!("10.244.{}.{}", at % 250 + 1, random.between(10, 250));
-            service_account(namespace, name, name, &extra, &ip, agent, random)
+            let own = pods.iter().find(|pod| pod.namespace == namespace && pod.workload == name);
+            let (at, pod, ip) =
+                own.map_or((0, name, "10.244.1.9"), |pod| (pod.node, pod.name.as_str(), pod.ip.as_str()));
+            let extra = pod_identity(&nodes[at].name, pod, random);
+            service_account(namespace, name, name, &extra, ip, agent, random)
         });
         let runner = jti(random);
         let agent = "kubectl/v1.34.1 (linux/amd64) kubernetes/93248f9";
         let deployer = service_account("ci", "deployer", "ci-deployer", &runner, "10.40.8.21", agent, random);
-        let intruder_ip = format!("203.0.113.{}", random.between(10, 250));
-        let stolen = Actor {
-            json: deployer
-                .json
-                .replace("10.40.8.21", &intruder_ip)
-                .replace(agent, "kubectl/v1.29.3 (linux/amd64) kubernetes/6813625"),
-            username: deployer.username.clone(),
-            reason: deployer.reason.clone(),
-            server: deployer.server,
-        };
-        let extra = jti(random);
-        let agent = "kubectl/v1.29.3 (linux/amd64) kubernetes/6813625";
-        let minted = service_account("ci", "release-manager", "release-manager", &extra, &intruder_ip, agent, random);
-        let name = format!("node-metrics-{}", suffix(random, 5));
-        let image = "docker.io/library/alpine".into();
-        let rogue = pod("kube-system", &name, "node-metrics", "shell", image, "3.22", "default", nodes.len(), random);
         let developers = DEVELOPERS
             .iter()
             .enumerate()
@@ -150,10 +133,6 @@ impl Cluster {
             developers,
             admin,
             probe,
-            intruder_ip,
-            stolen,
-            minted,
-            rogue,
         }
     }
 
@@ -218,9 +197,19 @@ fn namespaces(names: &[String]) -> Vec<String> {
     namespaces
 }
 
+/// The name of a node, by its index.
+pub(crate) fn node_name(index: usize) -> String {
+    format!("worker-{}", index + 1)
+}
+
+/// The address of a node, by its index.
+pub(crate) fn node_ip(index: usize) -> String {
+    format!("10.40.{}.{}", 1 + (index + 1) / 200, 10 + (index + 1) % 200)
+}
+
 fn node(number: u32, random: &mut Random) -> Node {
-    let name = format!("worker-{number}");
-    let ip = format!("10.40.{}.{}", 1 + number / 200, 10 + number % 200);
+    let name = node_name(number as usize - 1);
+    let ip = node_ip(number as usize - 1);
     let user = format!("system:node:{name}");
     let agent = format!("kubelet/{VERSION}");
     let kubelet =
@@ -257,11 +246,11 @@ fn pods(namespaces: &[String], replicas: u32, nodes: usize, random: &mut Random)
 }
 
 #[allow(clippy::too_many_arguments)] // A row of a table, not an interface.
-fn pod(
+pub(crate) fn pod(
     namespace: &str,
     name: &str,
     workload: &str,
-    container: &'static str,
+    container: &str,
     repository: String,
     tag: &str,
     account: &str,
@@ -275,7 +264,7 @@ fn pod(
         namespace: namespace.into(),
         name: name.into(),
         workload: workload.into(),
-        container,
+        container: container.into(),
         image: Image { repository, tag: tag.into(), digest: sha256(random) },
         account: account.into(),
         uid,
@@ -285,14 +274,14 @@ fn pod(
     }
 }
 
-fn human(name: &str, group: &str, role: &str, ip: &str, agent: &str) -> Actor {
+pub(crate) fn human(name: &str, group: &str, role: &str, ip: &str, agent: &str) -> Actor {
     let user = format!("oidc:{name}@example.com");
     let reason =
         format!("RBAC: allowed by ClusterRoleBinding \"{group}\" of ClusterRole \"{role}\" to Group \"oidc:{group}\"");
     actor(&user, &[&format!("oidc:{group}"), "system:authenticated"], "", ip, agent, &reason, 1)
 }
 
-fn service_account(
+pub(crate) fn service_account(
     namespace: &str,
     name: &str,
     role: &str,
@@ -310,11 +299,19 @@ fn service_account(
     let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}"), "system:authenticated"];
     let server = random.below(2) as usize;
     let mut made = actor(&user, &groups, extra, ip, agent, &reason, server);
-    made.json = made.json.replacen("\",\"groups\"", &format!("\",\"uid\":\"{uid}\",\"groups\""), 1);
+    made.user = made.user.replacen("\",\"groups\"", &format!("\",\"uid\":\"{uid}\",\"groups\""), 1);
     made
 }
 
-fn actor(user: &str, groups: &[&str], extra: &str, ip: &str, agent: &str, reason: &str, server: usize) -> Actor {
+pub(crate) fn actor(
+    user: &str,
+    groups: &[&str],
+    extra: &str,
+    ip: &str,
+    agent: &str,
+    reason: &str,
+    server: usize,
+) -> Actor {
     let mut text = String::from("\"user\":{\"username\":\"");
     go_json(&mut text, user);
     text.push_str("\",\"groups\":[");
@@ -326,19 +323,39 @@ fn actor(user: &str, groups: &[&str], extra: &str, ip: &str, agent: &str, reason
     if !extra.is_empty() {
         let _ = write!(text, ",\"extra\":{{{extra}}}");
     }
-    let _ = write!(text, "}},\"sourceIPs\":[\"{ip}\"],\"userAgent\":\"");
-    go_json(&mut text, agent);
-    text.push('"');
+    text.push('}');
     let mut escaped = String::new();
     go_json(&mut escaped, reason);
-    Actor { username: user.into(), json: text, reason: escaped, server }
+    Actor {
+        username: user.into(),
+        user: text,
+        ip: ip.into(),
+        agent: agent.into(),
+        origin: origin(ip, agent),
+        reason: escaped,
+        server,
+    }
+}
+
+fn origin(ip: &str, agent: &str) -> String {
+    let mut text = format!(",\"sourceIPs\":[\"{ip}\"],\"userAgent\":\"");
+    go_json(&mut text, agent);
+    text.push('"');
+    text
+}
+
+impl Actor {
+    /// The same credential, used from another place or by another program.
+    pub(crate) fn elsewhere(&self, ip: &str, agent: &str) -> Self {
+        Self { ip: ip.into(), agent: agent.into(), origin: origin(ip, agent), ..self.clone() }
+    }
 }
 
 fn x509(random: &mut Random) -> String {
     format!("\"authentication.kubernetes.io/credential-id\":[\"X509SHA256={}\"]", sha256(random))
 }
 
-fn jti(random: &mut Random) -> String {
+pub(crate) fn jti(random: &mut Random) -> String {
     let mut id = String::new();
     uuid(&mut id, random);
     format!("\"authentication.kubernetes.io/credential-id\":[\"JTI={id}\"]")
@@ -360,7 +377,7 @@ fn pod_identity(node: &str, pod: &str, random: &mut Random) -> String {
     text
 }
 
-fn sha256(random: &mut Random) -> String {
+pub(crate) fn sha256(random: &mut Random) -> String {
     let mut text = String::new();
     for _ in 0..4 {
         hex(&mut text, random.next(), 16);

@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::*;
 
 fn quiet(seed: u64) -> Settings {
-    Settings { seed, duration_secs: 900, attack: Attack::None, ..Settings::default() }
+    Settings { seed, duration_secs: 900, attacks: Vec::new(), ..Settings::default() }
 }
 
 fn audit_events(settings: Settings) -> Vec<(Record, Value)> {
-    let audit = Drill::new(settings).filter(|record| record.stream == Stream::K8sAudit);
+    let audit = Drill::new(settings).unwrap().filter(|record| record.stream == Stream::K8sAudit);
     audit.map(|record| (record.clone(), serde_json::from_slice(&record.payload).unwrap())).collect()
 }
 
@@ -34,21 +34,26 @@ fn stamp(line: &str) -> (i64, u64, &str) {
 #[test]
 fn same_seed_gives_same_bytes_and_another_seed_others() {
     let settings = |seed| Settings { seed, ..Settings::default() };
-    let records: Vec<Record> = Drill::new(settings(7)).take(20_000).collect();
-    assert!(Drill::new(settings(7)).take(20_000).eq(records.iter().cloned()));
-    assert!(!Drill::new(settings(8)).take(20_000).eq(records));
+    let records: Vec<Record> = Drill::new(settings(7)).unwrap().take(20_000).collect();
+    assert!(Drill::new(settings(7)).unwrap().take(20_000).eq(records.iter().cloned()));
+    assert!(!Drill::new(settings(8)).unwrap().take(20_000).eq(records));
 }
 
 #[test]
 fn times_are_ordered_within_the_skew_and_never_backwards_for_a_key() {
-    let settings = Settings { events_per_sec: 500.0, duration_secs: 400, attack_at_secs: 60, ..Settings::default() };
+    let settings = Settings {
+        events_per_sec: 500.0,
+        duration_secs: 400,
+        attacks: vec![Attack::new("stolen-ci-token", 60)],
+        ..Settings::default()
+    };
     let (start, end) = (settings.start, settings.start + 400 * SECOND);
     let mut newest = Micros::MIN;
     let mut by_key: BTreeMap<(Stream, String), Micros> = BTreeMap::new();
     let mut skewed = 0;
-    for record in Drill::new(settings) {
+    for record in Drill::new(settings).unwrap() {
         assert!((start..end).contains(&record.time), "{}", record.time - start);
-        assert!(record.time > newest.saturating_sub(SKEW_MAX), "{} µs behind", newest - record.time);
+        assert!(record.time > newest.saturating_sub(400_000), "{} µs behind", newest - record.time);
         skewed += u32::from(record.time < newest);
         newest = newest.max(record.time);
         let before = by_key.insert((record.stream, record.key.clone()), record.time);
@@ -117,7 +122,7 @@ fn audit_events_are_as_large_as_real_ones() {
 #[test]
 fn falco_alerts_say_their_time_twice_and_the_same() {
     let mut rules = BTreeSet::new();
-    for record in Drill::new(Settings::default()).filter(|record| record.stream == Stream::Falco) {
+    for record in Drill::new(Settings::default()).unwrap().filter(|record| record.stream == Stream::Falco) {
         let alert: Value = serde_json::from_slice(&record.payload).unwrap();
         let time = alert["time"].as_str().unwrap();
         assert_eq!(time.len(), "2026-03-02T09:00:00.000000000Z".len());
@@ -135,7 +140,7 @@ fn falco_alerts_say_their_time_twice_and_the_same() {
 fn auditd_events_are_whole_and_their_serials_rise_with_time() {
     let mut events: BTreeMap<(String, u64), Vec<(i64, String)>> = BTreeMap::new();
     let mut newest: BTreeMap<String, (i64, u64)> = BTreeMap::new();
-    for record in Drill::new(Settings::default()).filter(|record| record.stream == Stream::Auditd) {
+    for record in Drill::new(Settings::default()).unwrap().filter(|record| record.stream == Stream::Auditd) {
         let line = std::str::from_utf8(&record.payload).unwrap();
         let (millis, serial, kind) = stamp(line);
         assert_eq!(millis * 1_000, record.time);
@@ -156,12 +161,25 @@ fn auditd_events_are_whole_and_their_serials_rise_with_time() {
     assert!(shapes.keys().filter(|shape| !shape.contains(' ')).count() >= 5, "{shapes:?}");
 }
 
+/// The records of a drill that are labelled, with what the drill says of them.
+fn labelled(settings: Settings) -> Vec<(Record, String, Role)> {
+    let mut drill = Drill::new(settings).unwrap();
+    let mut found = Vec::new();
+    while let Some(record) = drill.next() {
+        let Some(label) = record.label else { continue };
+        let truth = drill.truth(label).unwrap();
+        found.push((record, truth.step.to_owned(), truth.role));
+    }
+    found
+}
+
 #[test]
 fn arguments_with_spaces_are_hexadecimal() {
     let hex = |text: &str| text.bytes().map(|b| format!("{b:02X}")).collect::<String>();
-    let lines: Vec<String> = Drill::new(Settings::default())
-        .filter(|record| record.truth.is_some_and(|truth| truth.step == "download-and-run"))
-        .map(|record| String::from_utf8(record.payload).unwrap())
+    let lines: Vec<String> = labelled(Settings::default())
+        .into_iter()
+        .filter(|(record, step, _)| record.stream == Stream::Auditd && step == "download-and-run")
+        .map(|(record, ..)| String::from_utf8(record.payload).unwrap())
         .collect();
     let execve = lines.iter().find(|line| line.contains("type=EXECVE")).unwrap();
     assert!(execve.contains(&format!(" a2={}", hex("curl -fsSL http://"))), "{execve}");
@@ -170,36 +188,160 @@ fn arguments_with_spaces_are_hexadecimal() {
 
 #[test]
 fn every_step_of_the_attack_is_there_and_labelled() {
-    let expected = [
-        ("enumerate", "T1613", 24),
-        ("mint-token", "T1528", 1),
-        ("list-secrets", "T1552.007", 5),
-        ("exec-into-pod", "T1609", 3),
-        ("privileged-pod", "T1610", 1),
-        ("escape", "T1611", 2),
-        ("bind-cluster-admin", "T1098.006", 1),
-        ("download-and-run", "T1105", 21),
-        ("mine", "T1496.001", 8),
-        ("read-shadow", "T1003.008", 13),
-    ];
+    let scenario = scenarios().unwrap().into_iter().find(|scenario| scenario.id == "stolen-ci-token").unwrap();
     // Whether it has its time or is hurried, begins at once or late.
-    for (duration_secs, attack_at_secs) in [(1_800, 1_080), (600, 0), (120, 90), (10, 9)] {
-        let settings = Settings { duration_secs, attack_at_secs, ..Settings::default() };
-        let begin = settings.start + attack_at_secs as i64 * SECOND;
-        let mut steps: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-        for record in Drill::new(settings) {
-            let Some(truth) = record.truth else { continue };
-            assert_eq!(truth.scenario, "stolen-ci-token");
+    for (duration_secs, at_secs) in [(1_800, 1_080), (600, 0), (120, 90), (60, 30)] {
+        let settings =
+            Settings { duration_secs, attacks: vec![Attack::new("stolen-ci-token", at_secs)], ..Settings::default() };
+        let begin = settings.start + at_secs as i64 * SECOND;
+        let mut steps: BTreeMap<String, u32> = BTreeMap::new();
+        for (record, step, _) in labelled(settings) {
             assert!(record.time >= begin);
-            *steps.entry((truth.step, truth.technique)).or_default() += 1;
+            *steps.entry(step).or_default() += 1;
         }
-        for (step, technique, records) in expected {
-            let seen = steps.get(&(step, technique)).copied().unwrap_or_default();
-            // A session's end and the last alerts may fall behind the end of a drill that is cut close.
-            assert!(seen == records || duration_secs < 200 && seen > 0, "{duration_secs} s: {seen} records of {step}");
+        for step in &scenario.steps {
+            assert!(steps.contains_key(&step.id), "{duration_secs} s: {} left nothing", step.id);
         }
-        let scans = steps[&("scan", "T1046")];
-        assert!(scans > 2_000, "{scans} lines of a burst");
+        assert!(steps["scan"] > 2_000, "{} lines of a burst", steps["scan"]);
+        assert!(steps["enumerate"] == 24, "{} requests", steps["enumerate"]);
+    }
+}
+
+#[test]
+fn a_process_is_the_same_in_every_source_that_saw_it() {
+    let settings = Settings { streams: Stream::ALL.into(), events_per_sec: 20.0, ..Settings::default() };
+    let records: Vec<Record> = Drill::new(settings).unwrap().collect();
+    let json = |record: &Record| serde_json::from_slice::<Value>(&record.payload).unwrap();
+    // By node and process id: the program, as the kernel's audit log and as Tetragon have it.
+    let mut audited: BTreeMap<(String, u64), (String, Micros)> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.stream == Stream::Auditd) {
+        let line = String::from_utf8_lossy(&record.payload);
+        if !line.contains("type=SYSCALL") || !line.contains(" syscall=59 ") {
+            continue;
+        }
+        let value = |key: &str| {
+            let rest = line.split_once(&format!(" {key}=")).unwrap().1;
+            rest.split(' ').next().unwrap().trim_matches('"').to_owned()
+        };
+        audited.insert((record.key.clone(), value("pid").parse().unwrap()), (value("exe"), record.time));
+    }
+    let mut compared = 0;
+    let mut in_pods = 0;
+    for record in records.iter().filter(|record| record.stream == Stream::Tetragon) {
+        let event = json(record);
+        let Some(process) = event["process_exec"]["process"].as_object() else { continue };
+        let key = (event["node_name"].as_str().unwrap().to_owned(), process["pid"].as_u64().unwrap());
+        let (exe, time) = audited.get(&key).unwrap_or_else(|| panic!("auditd did not see {event}"));
+        assert_eq!(exe, process["binary"].as_str().unwrap());
+        // A kernel's stamps do not run backwards, so that one that is told of late pushes the next ones on.
+        assert!((record.time - time).abs() < 3 * SECOND, "{event}");
+        compared += 1;
+        in_pods += u32::from(process.contains_key("pod"));
+    }
+    assert!(compared > 1_000 && in_pods > 500, "{compared} processes, {in_pods} in pods");
+    // The exec in the audit log is a process in that pod, and Falco's alert is about the same container.
+    let exec = records.iter().find(|record| {
+        record.stream == Stream::K8sAudit
+            && record.label.is_some()
+            && String::from_utf8_lossy(&record.payload).contains("\"subresource\":\"exec\"")
+    });
+    let exec = json(exec.unwrap());
+    let pod = exec["objectRef"]["name"].as_str().unwrap();
+    let shell = records.iter().filter(|record| record.stream == Stream::Tetragon && record.label.is_some()).map(json);
+    let shell = shell.into_iter().find(|event| event["process_exec"]["process"]["pod"]["name"] == pod).unwrap();
+    let container = shell["process_exec"]["process"]["pod"]["container"]["id"].as_str().unwrap();
+    let short = container.trim_start_matches("containerd://").get(..12).unwrap();
+    let alert = records.iter().filter(|record| record.stream == Stream::Falco && record.label.is_some()).map(json);
+    let alert = alert.into_iter().find(|alert| alert["rule"] == "Terminal shell in container").unwrap();
+    assert_eq!(alert["output_fields"]["container.id"], short);
+    assert_eq!(alert["output_fields"]["k8s.pod.name"], pod);
+}
+
+/// Whether a text has a name as a word of its own: two letters are in many an id by chance.
+fn shows(text: &str, name: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.match_indices(name).any(|(at, _)| {
+        name.len() > 4 || !is_part(text[..at].chars().next_back()) && !is_part(text[at + name.len()..].chars().next())
+    })
+}
+
+#[test]
+fn a_blinded_attack_shows_none_of_the_names_that_are_hidden() {
+    for scenario in scenarios().unwrap().iter().filter(|scenario| scenario.variants.contains(&Variant::Blinded)) {
+        assert!(!scenario.blind.is_empty(), "{} has nothing to hide", scenario.id);
+        let attack = Attack { variant: Variant::Blinded, ..Attack::new(&scenario.id, 60) };
+        let settings = Settings {
+            duration_secs: 7_200,
+            events_per_sec: 0.01,
+            streams: Stream::ALL.into(),
+            attacks: vec![attack],
+            ..Settings::default()
+        };
+        for (record, step, role) in
+            labelled(settings).into_iter().filter(|(record, ..)| record.stream != Stream::Auditd)
+        {
+            let text = String::from_utf8_lossy(&record.payload).into_owned();
+            for (seen, _) in scenario.blind.iter().filter(|_| role == Role::Attack) {
+                assert!(!shows(&text, seen), "{} {step} shows {seen}: {text}", scenario.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn quiet_does_less_and_slow_takes_days() {
+    let run = |variant| {
+        let settings = Settings {
+            duration_secs: 6 * 86_400,
+            events_per_sec: 0.01,
+            attacks: vec![Attack { variant, ..Attack::new("stolen-ci-token", 3_600) }],
+            ..Settings::default()
+        };
+        let records: Vec<Micros> = labelled(settings)
+            .into_iter()
+            .filter(|(.., role)| *role == Role::Attack)
+            .map(|(record, ..)| record.time)
+            .collect();
+        (records.len(), records.iter().max().unwrap() - records.iter().min().unwrap())
+    };
+    let (loud, quiet, slow) = (run(Variant::Loud), run(Variant::Quiet), run(Variant::Slow));
+    assert!(quiet.0 * 2 < loud.0 && quiet.1 > loud.1, "{loud:?} {quiet:?}");
+    assert!(slow.0 * 2 < loud.0 && slow.1 > 86_400 * SECOND, "{loud:?} {slow:?}");
+}
+
+#[test]
+fn late_records_come_late_and_lost_ones_not_at_all() {
+    let settings = Settings {
+        duration_secs: 3 * 86_400,
+        events_per_sec: 0.3,
+        life: Life::Hard,
+        streams: Stream::ALL.into(),
+        late_share: 0.05,
+        late_max: 300 * SECOND,
+        attacks: Vec::new(),
+        ..Settings::default()
+    };
+    let mut drill = Drill::new(settings).unwrap();
+    let (mut newest, mut late, mut all) = (Settings::default().start, 0, 0);
+    let mut seen: Vec<(Stream, Micros, String)> = Vec::new();
+    for record in drill.by_ref() {
+        assert!(record.time > newest - 301 * SECOND);
+        late += u32::from(record.time < newest - 2 * SECOND);
+        all += 1;
+        newest = newest.max(record.time);
+        seen.push((record.stream, record.time, record.key.clone()));
+    }
+    assert!((all / 40..all / 10).contains(&late), "{late} of {all} are late");
+    let losses = drill.losses();
+    assert!(losses.len() >= 2, "{losses:?}");
+    assert!(losses.iter().any(|loss| loss.records > 0), "{losses:?}");
+    for loss in losses {
+        let within = seen.iter().filter(|(stream, time, key)| {
+            *stream == loss.stream
+                && (loss.from..loss.until).contains(time)
+                && loss.node.as_ref().is_none_or(|node| node == key)
+        });
+        assert_eq!(within.count(), 0, "{loss:?}");
     }
 }
 
@@ -209,7 +351,7 @@ fn an_exec_announces_itself_when_it_starts() {
         let events = audit_events(settings);
         let execs: Vec<_> = events
             .iter()
-            .filter(|(record, e)| e["objectRef"]["subresource"] == "exec" && record.truth.is_some() == wanted)
+            .filter(|(record, e)| e["objectRef"]["subresource"] == "exec" && record.label.is_some() == wanted)
             .collect();
         let (record, started) = execs.iter().find(|(_, e)| e["stage"] == "ResponseStarted").unwrap();
         assert_eq!(started["responseStatus"]["code"], 101);
@@ -220,8 +362,8 @@ fn an_exec_announces_itself_when_it_starts() {
 
 #[test]
 fn ordinary_life_has_no_labels_but_the_twins_of_an_attack() {
-    let records: Vec<Record> = Drill::new(quiet(5)).collect();
-    assert!(records.iter().all(|record| record.truth.is_none()));
+    let records: Vec<Record> = Drill::new(quiet(5)).unwrap().collect();
+    assert!(records.iter().all(|record| record.label.is_none()));
     let count = |needle: &str| records.iter().filter(|r| String::from_utf8_lossy(&r.payload).contains(needle)).count();
     assert!(count("\"subresource\":\"exec\"") >= 2);
     assert_eq!(count("\"name\":\"view\""), 1);
@@ -237,12 +379,12 @@ fn ordinary_life_has_no_labels_but_the_twins_of_an_attack() {
 fn rate_follows_the_settings_and_the_hour() {
     let count = |start: Micros, events_per_sec: f64| {
         let settings =
-            Settings { start, events_per_sec, duration_secs: 600, attack: Attack::None, ..Settings::default() };
+            Settings { start, events_per_sec, duration_secs: 600, attacks: Vec::new(), ..Settings::default() };
         let of_its_own = |record: &Record| match record.stream {
             Stream::Auditd => record.payload.windows(9).any(|w| w == b"type=EOE "),
             _ => true,
         };
-        Drill::new(settings).filter(of_its_own).count() as f64 / 600.0
+        Drill::new(settings).unwrap().filter(of_its_own).count() as f64 / 600.0
     };
     let morning = Settings::default().start;
     let night = morning + 17 * 3_600 * SECOND;
@@ -259,10 +401,14 @@ fn senseless_settings_are_brought_to_reason() {
         Settings { events_per_sec: f64::NAN, ..Settings::default() },
         Settings { events_per_sec: f64::INFINITY, ..Settings::default() },
         Settings { events_per_sec: -1.0, duration_secs: 0, ..Settings::default() },
-        Settings { attack_at_secs: u64::MAX, duration_secs: u64::MAX, ..Settings::default() },
+        Settings {
+            attacks: vec![Attack::new("stolen-ci-token", u64::MAX)],
+            duration_secs: u64::MAX,
+            ..Settings::default()
+        },
         Settings { namespaces: vec!["Bad \"name\"\n".into()], start: -5, ..Settings::default() },
     ] {
-        for record in Drill::new(settings).take(2_000).filter(|record| record.stream != Stream::Auditd) {
+        for record in Drill::new(settings).unwrap().take(2_000).filter(|record| record.stream != Stream::Auditd) {
             serde_json::from_slice::<Value>(&record.payload).unwrap();
         }
     }

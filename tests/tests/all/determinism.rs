@@ -53,12 +53,11 @@ fn lanes(seed: u64, secs: u64) -> Vec<(Arc<Lane>, Vec<Vec<u8>>)> {
         seed,
         duration_secs: secs,
         events_per_sec: 20.0,
-        attack: Attack::Chain,
-        attack_at_secs: secs * 2 / 3,
+        attacks: vec![Attack::new("stolen-ci-token", secs * 2 / 3)],
         ..Settings::default()
     };
     let mut lanes: BTreeMap<(Stream, i32), Vec<Vec<u8>>> = BTreeMap::new();
-    for record in Drill::new(settings) {
+    for record in Drill::new(settings).unwrap() {
         let partition = i32::from(record.key.bytes().fold(0u8, u8::wrapping_add) % 2);
         lanes.entry((record.stream, partition)).or_default().push(record.payload);
     }

@@ -5,3 +5,4 @@ mod crate_edges;
 mod schema_page;
 mod determinism;
 mod mutation;
+mod drill;
