@@ -17,10 +17,10 @@ async fn main() -> palisade::Result<()> {
         let mut pipeline = Pipeline::builder().source("audit", "k8s_audit").cluster("drill").build()?;
         let drill = Drill::new(Settings {
             duration_secs: 600,
-            attack: Attack::Chain,
-            attack_at_secs: 300,
+            attacks: vec![Attack::new("stolen-ci-token", 300)],
             ..Settings::default()
-        });
+        })
+        .map_err(|e| palisade::Error::State(e.to_string()))?;
         for record in drill.filter(|record| record.stream == Stream::K8sAudit) {
             for finding in pipeline.push("audit", [&record.payload])? {
                 // The service has gone: there is nobody to find anything for.

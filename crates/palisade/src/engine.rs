@@ -15,11 +15,13 @@ use palisade_events::time::{Micros, format_rfc3339};
 use palisade_events::{Detector, Finding, Lane, Pane};
 use serde::{Deserialize, Serialize};
 
+pub use self::belief::Belief;
 pub use self::lane::{LaneOutput, LaneWork, LossWindow, PlacedFindings, Stages};
 pub use self::replay::{Replay, split};
 pub use self::silence::PaneFact;
 
 mod lane;
+mod belief;
 mod silence;
 mod replay;
 mod state;
@@ -283,6 +285,24 @@ impl Engine {
             if let Some(work) = &mut seat.work {
                 work.begin_at(offset);
             }
+        }
+    }
+
+    /// Says until when rows of a lane are believed that no carrier gives a time, from the next record on, or from `landed` on
+    /// if rows before it are in the tables already: those were judged by what was said then. Noted in any case, since rows
+    /// that follow land no earlier than the note. The lane must be at home.
+    pub fn believe(&mut self, key: &str, landed: i64, until: Micros) {
+        let Some(seat) = self.seats.get(key) else { return };
+        let from = seat.next_offset.unwrap_or(0).max(landed);
+        let belief = Belief { from, until };
+        self.recall(key, belief);
+        self.push_note(DecisionKind::Believe, belief.words(), Some((key.to_owned(), Some(from))));
+    }
+
+    /// Lets a lane know what was said of it before a crash. The lane must be at home.
+    pub fn recall(&mut self, key: &str, belief: Belief) {
+        if let Some(work) = self.seats.get_mut(key).and_then(|seat| seat.work.as_mut()) {
+            work.believe(belief);
         }
     }
 

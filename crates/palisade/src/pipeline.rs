@@ -23,11 +23,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use palisade_events::id::LaneHash;
+use palisade_events::time::Micros;
 use palisade_events::{Chunk, Coverage, EventBatch, Finding, Lane, ObjectVersion, Pane, Reject, col};
 
 use crate::config::origin::Origin;
 use crate::config::{Config, ConfigError, SourceConfig, SourceKind};
-use crate::engine::{Accounts, Engine, LaneOutput, lane_key};
+use crate::engine::{Accounts, Belief, Engine, LaneOutput, lane_key};
 use crate::error::{Error, Result};
 use crate::owners::Ownership;
 use crate::plan::{Feed, Plan};
@@ -52,6 +53,7 @@ pub struct Pipeline {
     rejects: Vec<Reject>,
     coverage: Vec<Coverage>,
     objects: Vec<ObjectVersion>,
+    believed_until: Option<Micros>,
     finished: bool,
 }
 
@@ -187,7 +189,18 @@ impl Pipeline {
         let plan = Plan::new(config)?;
         let engine = plan.engine()?;
         let (lanes, rejects, coverage, objects) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { plan, engine, lanes, rejects, coverage, objects, finished: false })
+        Ok(Self { plan, engine, lanes, rejects, coverage, objects, believed_until: None, finished: false })
+    }
+
+    /// Says until when event times are believed from the next record on, in microseconds since 1970, UTC: the present time
+    /// and some hours, by a clock that the pipeline itself does not have. Events that claim to be later are `time_doubtful`:
+    /// rules see them, and they are in no pane; all others may follow each other after any pause. A caller that goes on for
+    /// long says it again now and then. The same records give the same findings if they are told the same moments.
+    ///
+    /// Where it was never said, an event is doubted that is more than 35 days ahead of those before it, until more than eight
+    /// in a row are, and beyond the year 2099 in any case.
+    pub fn believe_until(&mut self, until: Micros) {
+        self.believed_until = Some(until);
     }
 
     /// Hands records of a source over, in order: each item is one record as its source wrote it, such as a line or a
@@ -363,6 +376,9 @@ impl Pipeline {
         work_on: impl FnOnce(&mut crate::engine::LaneWork) -> Result<LaneOutput>,
     ) -> Result<Vec<Finding>> {
         let mut work = self.engine.checkout(key).ok_or_else(|| Error::State(format!("lane {key} is not here")))?;
+        if let Some(until) = self.believed_until {
+            work.believe(Belief { from: work.next_offset().unwrap_or(i64::MIN), until });
+        }
         let output = work_on(&mut work)?;
         self.engine.merge(work, &output);
         if let Some(lane) = self.lanes.get_mut(key) {

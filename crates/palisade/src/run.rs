@@ -30,7 +30,7 @@ use self::trouble::Trouble;
 use self::writer::Writer;
 use crate::clock;
 use crate::config::Config;
-use crate::engine::{Engine, LaneKey, Replay, Restore};
+use crate::engine::{Belief, Engine, LaneKey, Replay, Restore};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
@@ -104,17 +104,25 @@ pub struct Summary {
     pub records: u64,
     /// Events made by this run, replayed ones included.
     pub events: u64,
-    /// Records that could not be read.
+    /// Records that made events, or structure such as a CSV header or a tombstone.
+    pub used: u64,
+    /// Records that made only facts about what their source lost or could not tell.
+    pub coverage: u64,
+    /// Records that made nothing but rejects.
     pub rejected: u64,
+    /// Records held in assembly at the end, those of earlier runs included; a later run goes on with them.
+    pub held: u64,
+    /// Events too far in the future to be believed: no statistics saw them.
+    pub doubtful: u64,
     /// Findings that landed in this run.
     pub findings: u64,
     /// Lanes of which an earlier run had read something.
     pub resumed: u64,
     /// Last cut that landed.
     pub cut: i64,
-    /// Events of this run's lanes, over all runs, that came for panes which had closed: no statistics saw them.
+    /// Events of this run that came for panes which had closed: no statistics saw them.
     pub behind_frontier: u64,
-    /// Records that could not be read, by reason.
+    /// Rejects, by reason. Members of lists are rejected one by one, so there may be more of them than rejected records.
     pub reject_reasons: BTreeMap<String, u64>,
     /// What sources said they could not give, such as files that cannot be opened; the first hundred.
     pub faults: Vec<String>,
@@ -166,6 +174,8 @@ struct Post {
     progress: (Option<Micros>, Instant),
     /// The lane is read to its end for good, and what it held is still to be closed.
     finishing: bool,
+    /// Until when its rows are believed, as it was said last in this run.
+    believed_until: Option<Micros>,
 }
 
 struct Run<'p> {
@@ -186,6 +196,8 @@ struct Run<'p> {
     /// Lanes' state as the newest manifest has it, for those that are not here.
     parked: BTreeMap<LaneKey, LaneCut>,
     parked_bytes: BTreeMap<LaneKey, Vec<u8>>,
+    /// Until when rows are believed that landed after the newest manifest, for lanes that have not joined yet.
+    believed: BTreeMap<LaneKey, Vec<Belief>>,
     /// Events that the encoder has no room for yet.
     unencoded: VecDeque<EventBatch>,
     corrections: Vec<palisade_lake::KnownFile>,
@@ -280,6 +292,7 @@ impl<'p> Run<'p> {
             replay: recovered.replay.take(),
             parked: std::mem::take(&mut recovered.parked),
             parked_bytes: std::mem::take(&mut recovered.lane_bytes),
+            believed: std::mem::take(&mut recovered.believed),
             cut_number: recovered.next_cut,
             pool: Pool::start(workers)?,
             posts: BTreeMap::new(),
@@ -399,7 +412,7 @@ impl<'p> Run<'p> {
                 self.note_landed(WAIT)?;
             }
         }
-        self.summary.behind_frontier = self.engine.accounts().behind_frontier;
+        self.summary.held = self.engine.held();
         self.metrics.set_health(|h| h.ready = false);
         Ok(self.summary.clone())
     }

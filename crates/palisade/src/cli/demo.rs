@@ -4,7 +4,7 @@
 //! runs far ahead of what the pipeline has read.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,9 +56,9 @@ impl Demo {
                 folder.map_err(Error::io("making a temporary lake"))?.keep()
             }
         };
-        must_be_empty(&lake)?;
+        super::must_be_empty(&lake)?;
         let broker = MockCluster::new(1).map_err(|e| Error::State(format!("embedded broker: {e}")))?;
-        for stream in Stream::ALL {
+        for stream in Stream::USUAL {
             broker
                 .create_topic(stream.topic(), PARTITIONS, 1)
                 .map_err(|e| Error::State(format!("embedded broker: {e}")))?;
@@ -69,8 +69,7 @@ impl Demo {
             seed: self.seed,
             duration_secs: self.minutes.max(1) * 60,
             events_per_sec: self.rate,
-            attack: Attack::Chain,
-            attack_at_secs: self.minutes.max(1) * 36,
+            attacks: vec![Attack::new("stolen-ci-token", self.minutes.max(1) * 36)],
             ..Settings::default()
         };
         if !json {
@@ -129,22 +128,6 @@ impl Demo {
     }
 }
 
-/// The embedded broker begins anew each time: what an earlier demo has stored as read lies beyond its records' end.
-fn must_be_empty(lake: &Path) -> Result<()> {
-    let taken = match std::fs::read_dir(lake) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(_) => lake.exists(),
-    };
-    if taken {
-        return Err(Error::Usage(format!(
-            "{} is not empty: the demo's broker begins anew each time, so that a demo needs a lake of its own. Name \
-             another folder, or leave --lake out",
-            lake.display()
-        )));
-    }
-    Ok(())
-}
-
 fn configure(brokers: &str, lake: &str) -> Result<Config> {
     let source = |stream: Stream, format: &str| SourceConfig {
         cluster: "demo".into(),
@@ -184,7 +167,7 @@ fn introduce(settings: &Settings, rules: usize) {
     );
     anstream::println!(
         "{DIM}Kubernetes audit, Falco and auditd over an embedded broker; someone with a stolen token arrives after {} minutes.{DIM:#}\n",
-        settings.attack_at_secs / 60
+        settings.attacks.first().map_or(0, |attack| attack.at_secs / 60)
     );
 }
 
@@ -219,7 +202,8 @@ impl Production {
         let play = move || {
             let start = settings.start;
             let mut produced = 0u64;
-            for record in Drill::new(settings) {
+            let drill = Drill::new(settings).map_err(|e| Error::State(e.to_string()))?;
+            for record in drill {
                 while produced >= metrics.records.get() + AHEAD_MAX && !stop.load(Ordering::Relaxed) {
                     producer.poll(Duration::from_millis(2));
                 }

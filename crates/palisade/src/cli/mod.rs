@@ -1,7 +1,7 @@
 //! Commands and their arguments. Each command is a file of its own.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,9 @@ use palisade::{Error, Result, Severity};
 use tracing_subscriber::EnvFilter;
 
 mod config;
+#[cfg(feature = "kafka")]
 mod demo;
+mod drill;
 mod findings;
 mod lake;
 mod run;
@@ -56,6 +58,8 @@ enum Command {
     Run(run::Run),
     /// Run the same pipeline over files, once.
     Scan(scan::Scan),
+    /// Simulate a cluster with labelled attacks, and score a pipeline over it.
+    Drill(drill::DrillCommand),
     /// Query a lake: one query, or a prompt.
     Sql(sql::Sql),
     /// Look at a lake's tables and check them.
@@ -139,13 +143,35 @@ pub(crate) fn start_logs(arguments: &Arguments) {
     drop(started);
 }
 
-/// Says on standard error, as one line of JSON, what a run came to: what was lost must not be seen by people only.
+/// A lake that begins anew, because positions of another run mean nothing in it.
+fn must_be_empty(lake: &Path) -> Result<()> {
+    let taken = match std::fs::read_dir(lake) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => lake.exists(),
+    };
+    if taken {
+        return Err(Error::Usage(format!(
+            "{} is not empty: a simulation begins anew each time, so that it needs a lake of its own. Name another \
+             folder, or leave --lake out",
+            lake.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Says on standard error, as one line of JSON, what a run came to: what was lost must not be seen by people only. Of
+/// records, `records = used + coverage + rejected`, but for what is `held`; a record may hold several `rejects`.
 fn summarise(summary: &Summary) {
     let line = serde_json::json!({ "summary": {
         "records": summary.records,
         "events": summary.events,
+        "used": summary.used,
+        "coverage": summary.coverage,
         "rejected": summary.rejected,
+        "held": summary.held,
+        "rejects": summary.reject_reasons.values().sum::<u64>(),
         "reject_reasons": summary.reject_reasons,
+        "doubtful": summary.doubtful,
         "findings": summary.findings,
         "behind_frontier": summary.behind_frontier,
         "resumed": summary.resumed,
@@ -162,6 +188,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Demo(demo) => demo.carry_out(json),
         Command::Run(run) => run.carry_out(json),
         Command::Scan(scan) => scan.carry_out(json),
+        Command::Drill(drill) => drill.carry_out(json),
         Command::Sql(sql) => sql.carry_out(json),
         Command::Lake(lake) => lake.carry_out(json),
         Command::Findings(findings) => findings.carry_out(json),

@@ -62,6 +62,7 @@ pub(crate) struct Scan {
 impl Scan {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         super::must_exist(&self.paths)?;
+        must_be_files(&self.paths)?;
         super::must_exist(self.mapping.as_slice())?;
         super::must_exist(&self.rules)?;
         if let Some(lake) = &self.lake {
@@ -120,8 +121,21 @@ impl Scan {
                     summary.behind_frontier
                 );
             }
+            if summary.doubtful > 0 {
+                anstream::println!(
+                    "  {} events claim times too far in the future to be believed: rules saw them, statistics did not",
+                    summary.doubtful
+                );
+            }
+            if summary.coverage > 0 {
+                anstream::println!("  {} records tell only of what their source lost or left out", summary.coverage);
+            }
             for (reason, count) in &summary.reject_reasons {
                 anstream::println!("  rejected as {reason}: {count}");
+            }
+            let rejects: u64 = summary.reject_reasons.values().sum();
+            if rejects != summary.rejected {
+                anstream::println!("  of these {rejects}, some are parts of records that were read otherwise");
             }
         }
         if stop.load(Ordering::Relaxed) {
@@ -204,6 +218,19 @@ impl Scan {
             by_format.insert("auto".into(), told);
         }
         Ok(by_format)
+    }
+}
+
+/// Files and folders are read twice, to tell what they are and to be read: a pipe would give its first records away, and keep
+/// whoever opens it waiting for ever.
+fn must_be_files(paths: &[PathBuf]) -> Result<()> {
+    let others = |path: &&PathBuf| std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    match paths.iter().filter(|path| path.as_os_str() != "-").find(others) {
+        None => Ok(()),
+        Some(path) => {
+            let why = "is neither a file nor a folder: give what it holds as standard input, with `-` as the path";
+            Err(Error::Usage(format!("{} {why}", path.display())))
+        }
     }
 }
 

@@ -50,8 +50,19 @@ impl Sql {
             .build()
             .map_err(Error::io("starting a runtime"))?;
         let hunt = runtime.block_on(Hunt::open(&self.lake.lake))?;
+        let at_prompt = self.query.is_none() && std::io::stdin().is_terminal();
         let answer = |query: &str| -> Result<()> {
-            let batches = runtime.block_on(hunt.sql(query))?;
+            let rows = async {
+                tokio::select! {
+                    biased;
+                    () = interrupt(at_prompt) => Ok(None),
+                    rows = hunt.sql(query) => rows.map(Some),
+                }
+            };
+            let Some(batches) = runtime.block_on(rows)? else {
+                anstream::eprintln!("interrupted");
+                return Ok(());
+            };
             let text = palisade::hunt::layout(&batches, layout)?;
             // Files and programs get what is there; a table is for eyes.
             let text = if layout == Layout::Table { printable(&text).into_owned() } else { text };
@@ -60,13 +71,20 @@ impl Sql {
         };
         match self.query {
             Some(query) => answer(&query)?,
-            None if std::io::stdin().is_terminal() => prompt(words(&runtime, &hunt)?, answer)?,
+            None if at_prompt => prompt(words(&runtime, &hunt)?, answer)?,
             None => {
                 let text = std::io::read_to_string(std::io::stdin()).map_err(Error::io("reading standard input"))?;
                 statements(&text)?.iter().try_for_each(|query| answer(query))?;
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Waits for the interrupt that ends a query and not the prompt. Without one, interrupts end the program, as ever.
+async fn interrupt(at_prompt: bool) {
+    if !at_prompt || tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::Restore;
+use super::belief::{Belief, Beliefs};
 use super::silence::{Heard, Span};
 use crate::error::{Error, Result};
 use crate::owners::Owners;
@@ -48,6 +49,8 @@ pub struct LaneWork {
     stages: Arc<Stages>,
     decoder: Box<dyn Decoder>,
     clock: LaneClock,
+    /// Until when rows are believed.
+    beliefs: Beliefs,
     decoded: Decoded,
     /// By detector, with its uid.
     folds: Vec<(String, Box<dyn LaneFold>)>,
@@ -110,6 +113,8 @@ pub struct LaneOutput {
     pub redactions: RedactionCounts,
     /// Loss windows told by this chunk.
     pub losses: Vec<LossWindow>,
+    /// On-time events of this chunk that came for a pane which had closed.
+    pub behind_frontier: u64,
     /// The lane's end made this: its rows lie at records that were read before, at the latest before this offset.
     pub ends_at: Option<i64>,
 }
@@ -164,6 +169,7 @@ impl LaneWork {
             stages,
             decoder,
             clock,
+            beliefs: Beliefs::default(),
             decoded,
             folds: Vec::new(),
             open: BTreeSet::new(),
@@ -210,7 +216,33 @@ impl LaneWork {
         if let Some(mark) = RecordMark::of(&chunk) {
             self.mark = Some(mark);
         }
-        Ok(self.decoder.decode(&chunk, &mut self.clock, &mut self.decoded)?)
+        let mut rest = Some(chunk);
+        while let Some(chunk) = rest.take() {
+            let (now, later) = self.believed_alike(chunk);
+            self.decoder.decode(&now, &mut self.clock, &mut self.decoded)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Tells the clock until when the first record of a chunk is believed, and splits off those for which something else was
+    /// said.
+    fn believed_alike(&mut self, chunk: Chunk) -> (Chunk, Option<Chunk>) {
+        let Some(first) = chunk.records.iter().find(|record| !record.again).map(|record| record.offset) else {
+            return (chunk, None);
+        };
+        self.clock.believe_until(self.beliefs.at(first));
+        let Some(change) = self.beliefs.changes_after(first) else { return (chunk, None) };
+        match super::split(chunk, change) {
+            (Some(now), later) => (now, later),
+            (None, Some(chunk)) => (chunk, None),
+            (None, None) => (Chunk::new(Arc::clone(&self.lane)), None),
+        }
+    }
+
+    /// Learns until when rows are believed from a record on.
+    pub(crate) fn believe(&mut self, belief: Belief) {
+        self.beliefs.add(belief);
     }
 
     /// Closes what the decoder still holds in assembly: the input has ended for good.
@@ -244,10 +276,24 @@ impl LaneWork {
         let losses = losses.collect();
         let rejects = std::mem::take(&mut self.decoded.rejects);
         let objects = std::mem::take(&mut self.decoded.objects);
+        let behind_before = self.behind_frontier;
         let findings = self.observe(&events)?;
+        let behind_frontier = self.behind_frontier - behind_before;
         self.recent_losses.drain(..self.recent_losses.len().saturating_sub(RECENT_LOSSES_MAX));
         let key = super::lane_key(&self.lane);
-        Ok(LaneOutput { key, findings, rejects, coverage, objects, counts, redactions, losses, events, ends_at: None })
+        Ok(LaneOutput {
+            key,
+            events,
+            findings,
+            rejects,
+            coverage,
+            objects,
+            counts,
+            redactions,
+            losses,
+            behind_frontier,
+            ends_at: None,
+        })
     }
 
     /// Where the lane's watermark stood before a record: what its rows say of those before them, however they were
@@ -293,6 +339,7 @@ impl LaneWork {
         if rows > 0 {
             self.next_offset = Some(events.long(col::OFFSET).value(events.rows() - 1) + 1);
         }
+        let behind_before = self.behind_frontier;
         let findings = self.observe(&events)?;
         Ok(LaneOutput {
             key: super::lane_key(&self.lane),
@@ -303,6 +350,7 @@ impl LaneWork {
             counts,
             redactions: RedactionCounts::default(),
             losses: Vec::new(),
+            behind_frontier: self.behind_frontier - behind_before,
             events,
             ends_at: None,
         })
@@ -311,6 +359,9 @@ impl LaneWork {
     /// Judges rows by the lane's clock: the rows, how many are late, and a fact for each that is too far in the future.
     fn judge_times(&mut self, events: EventBatch) -> Result<(EventBatch, u64, Vec<Coverage>)> {
         let times = events.time(col::TIME).values().to_vec();
+        if let Some(first) = events.long(col::OFFSET).values().first() {
+            self.clock.believe_until(self.beliefs.at(*first));
+        }
         let (mut moments, mut coverage) = (Vec::with_capacity(times.len()), Vec::new());
         for (row, time) in times.iter().enumerate() {
             self.clock.next_record();
@@ -484,6 +535,20 @@ impl LaneWork {
     /// What was heard of in open panes: part of the lane's state, stored after its snapshot.
     pub(super) fn heard(&self) -> Option<&Heard> {
         self.heard.as_ref()
+    }
+
+    /// Until when rows are believed: part of the lane's state, stored after what was heard.
+    pub(super) fn beliefs(&self) -> &Beliefs {
+        &self.beliefs
+    }
+
+    /// Puts back what [`beliefs`](Self::beliefs) gave, once the lane knows where it stands. What its end makes is judged as its
+    /// last record was.
+    pub(super) fn restore_beliefs(&mut self, beliefs: Beliefs) {
+        self.beliefs = beliefs;
+        if let Some(next) = self.next_offset {
+            self.clock.believe_until(self.beliefs.at(next - 1));
+        }
     }
 
     /// Puts back what [`heard`](Self::heard) gave, if the lane is still listened to.

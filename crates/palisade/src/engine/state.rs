@@ -6,6 +6,7 @@ use palisade_events::Detector;
 use palisade_events::time::Micros;
 use serde::{Deserialize, Serialize};
 
+use super::belief::Beliefs;
 use super::lane::{LaneSnapshot, LossWindow};
 use super::silence::Heard;
 use super::{Attendance, Engine, LaneKey, Restore, Seat};
@@ -23,9 +24,11 @@ pub struct EngineState {
 }
 
 /// First byte of a lane's stored state: the version of the layout of what follows. Looked at before anything is read.
-const SEAT_VERSION: u8 = 5;
-/// The version before, which ended where what the lane has heard of now follows. It is still read.
-const SEAT_VERSION_BEFORE: u8 = 4;
+const SEAT_VERSION: u8 = 6;
+/// The version before, which ended where what the lane is believed now follows. It is still read, and says nothing of that.
+const SEAT_VERSION_UNBELIEVED: u8 = 5;
+/// The version before that one, which ended where what the lane has heard of now follows. It is still read.
+const SEAT_VERSION_UNHEARD: u8 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct SeatSnapshot {
@@ -46,7 +49,7 @@ impl Engine {
             let snapshot =
                 SeatSnapshot { attendance: seat.attendance, losses: seat.losses.clone(), lane: work.snapshot()? };
             if let Some(next) = seat.next_offset {
-                let bytes = postcard::to_extend(&(snapshot, work.heard()), vec![SEAT_VERSION]);
+                let bytes = postcard::to_extend(&(snapshot, work.heard(), work.beliefs()), vec![SEAT_VERSION]);
                 state.lanes.insert(key.clone(), (next, bytes.map_err(|e| Error::State(e.to_string()))?));
             }
         }
@@ -88,12 +91,15 @@ impl Seat {
     pub(super) fn restore(&mut self, state: &[u8], detectors: &[Box<dyn Detector>], how: Restore) -> Result<()> {
         let damaged = |why: String| Error::State(format!("lane {}: {why}", self.lane));
         let (version, state) = state.split_first().ok_or_else(|| damaged("its state is empty".into()))?;
-        let read: Result<(SeatSnapshot, Option<Heard>), _> = match *version {
+        let read: Result<(SeatSnapshot, Option<Heard>, Beliefs), _> = match *version {
             SEAT_VERSION => postcard::from_bytes(state),
-            SEAT_VERSION_BEFORE => postcard::from_bytes(state).map(|snapshot| (snapshot, None)),
+            SEAT_VERSION_UNBELIEVED => {
+                postcard::from_bytes(state).map(|(snapshot, heard)| (snapshot, heard, Beliefs::default()))
+            }
+            SEAT_VERSION_UNHEARD => postcard::from_bytes(state).map(|snapshot| (snapshot, None, Beliefs::default())),
             _ => return Err(damaged(format!("its state has version {version}, this program reads {SEAT_VERSION}"))),
         };
-        let (snapshot, heard) = read.map_err(|e| damaged(e.to_string()))?;
+        let (snapshot, heard, beliefs) = read.map_err(|e| damaged(e.to_string()))?;
         // A silent lane stays silent until it is woken, so that panes close where they closed before.
         self.attendance = snapshot.attendance;
         self.losses = snapshot.losses;
@@ -101,6 +107,7 @@ impl Seat {
             work.set_folds(detectors.iter().map(|d| (d.uid().to_owned(), d.lane())).collect());
             work.restore(snapshot.lane, how)?;
             work.restore_heard(heard);
+            work.restore_beliefs(beliefs);
             self.next_offset = work.next_offset();
             self.watermark = work.watermark();
         }

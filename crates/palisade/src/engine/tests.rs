@@ -561,3 +561,88 @@ fn state_of_the_layout_before_is_read_with_nobody_heard_of() {
     assert_eq!(other.close(), [(0, 2), (40, 1)], "the folds are there");
     assert_eq!(silences(&other.engine.take_facts()), [("", 40, 70)], "of the time before, nothing was noted");
 }
+
+/// Seconds after the start, as a moment.
+fn moment(secs: i64) -> Micros {
+    (START + secs) * SECOND
+}
+
+#[test]
+fn rows_beyond_what_is_believed_enter_no_pane_and_move_no_frontier() {
+    let mut bench = Bench::new(1);
+    bench.engine.believe(&key(0), 0, moment(86_400));
+    assert!(!bench.engine.must_cut(), "no other lane needs to be anywhere for it");
+    let decision = bench.engine.take_decisions("job", 1, "f").remove(0);
+    assert_eq!((decision.kind, decision.lanes.as_str()), (DecisionKind::Believe, r#"{"s/t/0":0}"#));
+    bench.read(0, &[300_000_000]);
+    bench.read(0, &[300_000_001, 300_000_002]);
+    bench.engine.end(&key(0));
+    assert_eq!(seen(&bench.engine.close_all().unwrap()), []);
+    assert_eq!((bench.engine.frontier(), bench.engine.accounts().doubtful), (None, 3));
+    bench.engine.wake(&key(0));
+    bench.read(0, &[1, 2]);
+    bench.engine.end(&key(0));
+    assert_eq!(seen(&bench.engine.close_all().unwrap()), [(0, 2)]);
+    assert_eq!(bench.engine.accounts().behind_frontier, 0);
+}
+
+#[test]
+fn a_record_is_judged_by_what_was_said_of_it_first_however_often_it_is_read() {
+    let mut live = Bench::new(1);
+    live.engine.believe(&key(0), 0, moment(1_000));
+    let decisions = live.engine.take_decisions("job", 1, "f");
+    live.read(0, &[1, 2_000, 2]);
+    assert_eq!(live.engine.accounts().doubtful, 1);
+    // Its rows landed and its state did not. The next life knows a later time, and reads on beyond what had landed.
+    let ways: [&[&[i64]]; 3] = [&[&[1, 2_000, 2, 2_001]], &[&[1], &[2_000, 2], &[2_001]], &[&[1, 2_000], &[2, 2_001]]];
+    for batches in ways {
+        let mut again = Bench::new(1);
+        for (lane, belief) in Belief::recorded(&decisions) {
+            again.engine.recall(&lane, belief);
+        }
+        again.engine.believe(&key(0), 3, moment(5_000));
+        assert_eq!(again.engine.take_decisions("job", 2, "f")[0].lanes, r#"{"s/t/0":3}"#);
+        for secs in batches {
+            again.read(0, secs);
+            again.restart();
+        }
+        assert_eq!(again.engine.accounts().doubtful, 1, "{batches:?}");
+        again.read(0, &[2_002, 6_000]);
+        assert_eq!(again.engine.accounts().doubtful, 2, "{batches:?}");
+    }
+}
+
+#[test]
+fn state_of_the_layout_before_beliefs_is_read_as_if_nothing_had_been_said() {
+    let mut bench = Bench::new(1);
+    bench.engine.believe(&key(0), 0, moment(10));
+    bench.read(0, &[1, 2]);
+    let mut state = bench.engine.snapshot().unwrap().lanes[&key(0)].1.clone();
+    for (version, doubtful) in [(6, 1), (5, 0), (4, 0)] {
+        state[0] = version;
+        let mut other = Bench { engine: Bench::engine(&bench.plan), plan: plan() };
+        other.engine.rejoin(other.plan.lane(&lane(0)).unwrap(), &state, Restore::Exact).unwrap();
+        other.read(0, &[50]);
+        assert_eq!(other.engine.accounts().doubtful, doubtful, "version {version}");
+    }
+}
+
+#[test]
+fn what_came_behind_the_frontier_is_told_by_the_batch_that_brought_it() {
+    let mut bench = Bench::new(1);
+    bench.read(0, &[1, 50]);
+    bench.engine.idle(&key(0));
+    bench.engine.close_all().unwrap();
+    let mut work = bench.engine.checkout(&key(0)).unwrap();
+    let mut told = Vec::new();
+    for (number, sec) in [46, 58, 59, 70].into_iter().enumerate() {
+        let mut chunk = Chunk::new(lane(0));
+        let time = format_rfc3339(moment(sec));
+        let event = format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","stage":"ResponseComplete","verb":"get","user":{{"username":"u"}},"stageTimestamp":"{time}"}}"#
+        );
+        chunk.push(event.as_bytes(), 2 + number as i64, None, None);
+        told.push(work.process(chunk).unwrap().behind_frontier);
+    }
+    assert_eq!((told, work.behind_frontier()), (vec![1, 1, 1, 0], 3));
+}

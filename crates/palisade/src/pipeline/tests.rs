@@ -132,6 +132,37 @@ fn rows_from_the_future_are_facts_as_records_are() {
 }
 
 #[test]
+fn an_embedder_says_until_when_times_are_believed() {
+    let year = 31_536_000;
+    // Until when, if that is said; the seconds of the rows; how many of them are doubtful.
+    for (until, secs, doubtful) in [
+        (None, vec![0, year, 2 * year], 2),
+        (Some(3 * year), vec![0, year, 2 * year], 0),
+        (Some(10), vec![year, 0, 1], 1),
+        (Some(10), vec![year; 20], 20),
+        (None, vec![7000 * year], 1),
+    ] {
+        let mut pipeline = pipeline();
+        if let Some(until) = until {
+            pipeline.believe_until((START + until) * 1_000_000);
+        }
+        for sec in &secs {
+            pipeline.push_batch("audit", &sessions(at(&[*sec]))).unwrap();
+        }
+        pipeline.finish().unwrap();
+        assert_eq!(pipeline.accounts().doubtful, doubtful, "{until:?} {secs:?}");
+        assert_eq!(pipeline.coverage().len() as u64, doubtful, "{until:?} {secs:?}");
+    }
+    // What was said holds from the next record on.
+    let mut pipeline = pipeline();
+    for (until, sec) in [(10, 20), (30, 20), (30, 40), (50, 40)] {
+        pipeline.believe_until((START + until) * 1_000_000);
+        pipeline.push_batch("audit", &sessions(at(&[sec]))).unwrap();
+    }
+    assert_eq!(pipeline.accounts().doubtful, 2);
+}
+
+#[test]
 fn sources_that_fall_silent_are_facts_of_an_embedded_pipeline_too() {
     let mut config = Config::default();
     for name in ["audit", "other"] {

@@ -199,6 +199,11 @@ impl Landed {
         }
     }
 
+    /// Records of a lane from this offset on are in no table yet; 0 if none ever was.
+    pub(super) fn reach(&self, key: &str) -> i64 {
+        self.offsets.values().filter_map(|offsets| offsets.get(key)).copied().max().unwrap_or(0)
+    }
+
     /// Records of a lane below this offset are in the table already.
     pub(super) fn offset(&self, table: Table, key: &str) -> i64 {
         self.offsets.get(&table).and_then(|offsets| offsets.get(key)).copied().unwrap_or(i64::MIN)

@@ -33,7 +33,11 @@ impl Run<'_> {
         self.metrics.objects.inc_by(output.objects.len() as u64);
         self.summary.records += output.counts.records;
         self.summary.events += output.counts.events;
+        self.summary.used += output.counts.used;
+        self.summary.coverage += output.counts.coverage;
         self.summary.rejected += output.counts.rejected;
+        self.summary.doubtful += output.counts.doubtful;
+        self.summary.behind_frontier += output.behind_frontier;
         self.pending.records += output.counts.records;
         for reject in &output.rejects {
             *self.summary.reject_reasons.entry(reject.reason.clone()).or_default() += 1;

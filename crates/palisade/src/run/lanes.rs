@@ -196,6 +196,9 @@ impl Run<'_> {
                 Some(bytes) => self.engine.rejoin(work, &bytes, Restore::WhatFits)?,
                 None => self.engine.join(work),
             }
+            for belief in self.believed.remove(&key).unwrap_or_default() {
+                self.engine.recall(&key, belief);
+            }
             self.engine.note_lane(DecisionKind::Join, &key);
             tracing::info!(lane = %lane, next = next, "lane joined");
             starts.push((Arc::clone(lane), next.map(|next| self.engine.resume(&key, next))));
@@ -207,6 +210,7 @@ impl Run<'_> {
                 caught_up_since: None,
                 progress: (None, clock::now()),
                 finishing: false,
+                believed_until: None,
             };
             self.posts.insert(key, post);
         }
@@ -294,6 +298,9 @@ impl Run<'_> {
                 true => continue,
             };
             let finishes = matches!(task, Task::Finish);
+            if !finishes {
+                self.believe(&key);
+            }
             if let Some(work) = self.engine.checkout(&key) {
                 self.pool.send(work, task)?;
                 any = true;
@@ -303,6 +310,21 @@ impl Run<'_> {
             }
         }
         Ok(any)
+    }
+
+    /// Says until when the rows are believed that a lane goes out with, if it is a file: nothing else dates them, and a row of
+    /// the year 9998 would take the frontier there for good. Of brokers' topics that is known by the broker's times.
+    fn believe(&mut self, key: &LaneKey) {
+        let Some(post) = self.posts.get_mut(key) else { return };
+        let until = clock::believed_until();
+        // Said once while files are read, which takes minutes; every half day where it takes days.
+        let holds = post.believed_until.is_some_and(|said| until < said.saturating_add(clock::AHEAD_MAX / 2));
+        if holds || !matches!(self.inputs[post.input], Input::Files(_)) {
+            return;
+        }
+        post.believed_until = Some(until);
+        let landed = self.landed.reach(key);
+        self.engine.believe(key, landed, until);
     }
 
     pub(super) fn release_leaving(&mut self) -> Result<()> {

@@ -15,7 +15,7 @@ use super::outbox::{self, Outbox};
 use super::writer::Owned;
 use crate::clock;
 use crate::config::{BeginConfig, Config, SourceConfig, SourceKind};
-use crate::engine::{LaneKey, Replay};
+use crate::engine::{Belief, LaneKey, Replay};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
@@ -32,6 +32,8 @@ pub(super) struct Recovered {
     pub(super) replay: Option<Replay>,
     pub(super) parked: BTreeMap<LaneKey, LaneCut>,
     pub(super) lane_bytes: BTreeMap<LaneKey, Vec<u8>>,
+    /// Until when rows beyond the manifest are believed: what landed of them was judged by it.
+    pub(super) believed: BTreeMap<LaneKey, Vec<Belief>>,
     pub(super) pieces: Vec<(String, Vec<u8>)>,
     pub(super) frontier: Option<Micros>,
     pub(super) fingerprint: Option<String>,
@@ -94,6 +96,7 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
         replay: None,
         parked: BTreeMap::new(),
         lane_bytes: BTreeMap::new(),
+        believed: BTreeMap::new(),
         pieces: Vec::new(),
         frontier: None,
         fingerprint: None,
@@ -127,6 +130,10 @@ pub(super) fn open(config: &Config, options: LakeOptions) -> Result<Recovered> {
     if recovered.landed.cuts.get(&Table::Decisions).is_some_and(|cut| *cut > manifest_cut) {
         decisions = runtime.block_on(unfinished_decisions(&config.lake.url, &config.job, manifest_cut))?;
     }
+    for (key, belief) in Belief::recorded(&decisions) {
+        recovered.believed.entry(key).or_default().push(belief);
+    }
+    decisions.retain(|decision| decision.kind.is_binding());
     // New decisions fall only after those that were to be repeated are done with.
     if decisions.is_empty() {
         decisions = unrepeated.unwrap_or_default();
@@ -147,16 +154,17 @@ fn read_replay(bytes: &[u8]) -> Result<Vec<Decision>> {
     serde_json::from_slice(bytes).map_err(|e| Error::State(format!("decisions: {e}")))
 }
 
-/// Binding decisions that landed after the newest manifest, in order.
+/// Decisions that landed after the newest manifest and that rows may depend on, in order.
 async fn unfinished_decisions(url: &str, job: &str, manifest_cut: i64) -> Result<Vec<Decision>> {
     let hunt = palisade_hunt::Hunt::open(url).await?;
-    let binding = DecisionKind::ALL.into_iter().filter(|kind| kind.is_binding());
-    let binding: Vec<String> = binding.map(|kind| format!("'{}'", kind.name())).collect();
+    let needed = |kind: &DecisionKind| kind.is_binding() || *kind == DecisionKind::Believe;
+    let kinds: Vec<String> =
+        DecisionKind::ALL.into_iter().filter(needed).map(|kind| format!("'{}'", kind.name())).collect();
     let query = format!(
         "SELECT cut, \"index\", kind, CAST(pane_end AS BIGINT) AS pane_end, lanes, fingerprint, detail FROM decisions \
          WHERE job = '{}' AND cut > {manifest_cut} AND kind IN ({}) ORDER BY cut, \"index\"",
         job.replace('\'', "''"),
-        binding.join(", ")
+        kinds.join(", ")
     );
     let batches = hunt.sql(&query).await?;
     let mut decisions = Vec::new();

@@ -107,10 +107,10 @@ impl World {
             seed,
             duration_secs: 240,
             events_per_sec: 8.0,
-            attack: Attack::Chain,
-            attack_at_secs: 120,
+            attacks: vec![Attack::new("stolen-ci-token", 120)],
             ..Settings::default()
-        });
+        })
+        .unwrap();
         let file = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
         let (mut audit, mut auditd, mut alerts) = (file("audit.log"), file("auditd.log"), Vec::new());
         for (number, record) in drill.enumerate() {
@@ -120,6 +120,7 @@ impl World {
                 Stream::Auditd if String::from_utf8_lossy(&record.payload).contains("7):") => {}
                 Stream::Auditd => writeln!(auditd, "{}", String::from_utf8(record.payload).unwrap()).unwrap(),
                 Stream::K8sAudit => writeln!(audit, "{}", String::from_utf8(record.payload).unwrap()).unwrap(),
+                other => panic!("{other:?} is not among the usual streams"),
             }
             if number % 97 == 0 {
                 writeln!(audit, "this is no event").unwrap();

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod drill;
 mod kafka;
 mod recordings;
 mod redaction;

@@ -139,12 +139,73 @@ fn json_sums_up_what_was_lost() {
     assert_eq!(summary["records"].as_i64(), Some(records + 1));
     assert_eq!(summary["events"].as_i64(), Some(*records));
     assert_eq!(summary["rejected"].as_i64(), Some(1));
+    let buckets = ["used", "coverage", "rejected", "held"].map(|bucket| summary[bucket].as_i64().unwrap());
+    assert_eq!(buckets.iter().sum::<i64>(), records + 1, "{summary}");
+    assert_eq!((summary["rejects"].as_i64(), summary["doubtful"].as_i64()), (Some(1), Some(0)));
     assert_eq!(summary["reject_reasons"].as_object().unwrap().values().filter_map(|n| n.as_i64()).sum::<i64>(), 1);
     assert_eq!(summary["findings"].as_i64(), i64::try_from(findings).ok());
     assert_eq!(summary["faults"].as_array().map(Vec::len), Some(0));
     assert_eq!((summary["behind_frontier"].as_i64(), summary["resumed"].as_i64()), (Some(0), Some(0)));
     let (_, again) = scan();
     assert_eq!((again["events"].as_i64(), again["resumed"].as_i64()), (Some(0), Some(1)), "{again}");
+}
+
+/// Scans a file of audit events at these times, and returns the summary.
+fn scan_times(lake: &std::path::Path, name: &str, times: &[&str]) -> serde_json::Value {
+    let line = |time: &&str| {
+        let event = serde_json::json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "auditID": name, "verb": "get",
+            "stage": "ResponseComplete", "user": {"username": "u"}, "stageTimestamp": time});
+        format!("{event}\n")
+    };
+    let file = lake.with_file_name(name);
+    std::fs::write(&file, times.iter().map(line).collect::<String>()).unwrap();
+    let out = output(program().args(["scan", "--json", "--lake"]).arg(lake).arg(&file));
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let told = text(&out.stderr);
+    let summary = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("summary").cloned();
+    told.lines().find_map(summary).unwrap()
+}
+
+#[test]
+fn a_file_out_of_the_future_keeps_no_later_scan_from_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    let count = |summary: &serde_json::Value, what: &str| summary[what].as_i64().unwrap();
+    let future = ["9998-01-01T00:00:00Z"; 12];
+    for (name, times, doubtful, behind) in [
+        ("first.log", &future[..1], 1, 0),
+        ("many.log", &future, 12, 0),
+        // A pause of a year is none of these.
+        ("pause.log", &["2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-02-01T00:00:01Z"], 0, 0),
+        ("newer.log", &["2026-03-02T10:00:00Z", "2026-03-02T10:30:00Z"], 0, 0),
+        ("older.log", &["2026-03-01T10:00:00Z", "2026-03-01T10:00:01Z"], 0, 2),
+        // Each scan tells of itself.
+        ("older.log", &["2026-03-01T10:00:00Z", "2026-03-01T10:00:01Z"], 0, 0),
+        ("newest.log", &["2026-03-02T11:00:00Z"], 0, 0),
+    ] {
+        let summary = scan_times(&lake, name, times);
+        assert_eq!((count(&summary, "doubtful"), count(&summary, "behind_frontier")), (doubtful, behind), "{name}");
+    }
+    assert_eq!(number(&lake, "SELECT count(*) FROM events WHERE time_doubtful"), 13);
+    assert_eq!(number(&lake, "SELECT sum(\"count\") FROM coverage WHERE kind = 'future'"), 13, "each is told");
+    let years = "SELECT count(DISTINCT lanes) FROM decisions WHERE kind = 'believe' AND detail NOT LIKE '9998%'";
+    assert_eq!(number(&lake, years), 6, "what was believed of each file is written down, once");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_instead_of_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("not run: no mkfifo");
+        return;
+    }
+    for arguments in [&["scan"][..], &["scan", "--format", "k8s_audit"]] {
+        let words = wrong(program().args(arguments).arg(&pipe));
+        assert!(words.contains("neither a file nor a folder") && words.contains("`-`"), "{words}");
+    }
 }
 
 #[test]
@@ -189,13 +250,16 @@ fn errors_name_what_is_wrong_and_what_may_help() {
     let variable = "PALISADE__PIPELINE__PANE_SECS";
     let words = wrong(program().args(["config", "check", "--config"]).arg(&config).env(variable, "0"));
     assert!(words.contains(variable) && !words.contains("bad.toml"), "{words}");
+    let empty = folder.path().join("empty.log");
+    std::fs::write(&empty, "").unwrap();
+    let empty = empty.to_str().unwrap();
     for arguments in [
         &["scan", "/not/there.log"][..],
-        &["scan", "--format", "nope", "/dev/null"],
-        &["scan", "--mapping", "/not/there.toml", "/dev/null"],
-        &["scan", "--rules", "/not/there.yml", "/dev/null"],
-        &["scan", "--lake", "gopher://x/y", "/dev/null"],
-        &["scan", "--config", "/not/there.toml", "/dev/null"],
+        &["scan", "--format", "nope", empty],
+        &["scan", "--mapping", "/not/there.toml", empty],
+        &["scan", "--rules", "/not/there.yml", empty],
+        &["scan", "--lake", "gopher://x/y", empty],
+        &["scan", "--config", "/not/there.toml", empty],
         &["run", "--config", "/not/there.toml"],
         &["findings", "show", "zz"],
         &["nonsense"],
