@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use palisade_drill::{Drill, Life, Settings, Stream, every_attack, scenarios};
 
+#[allow(clippy::disallowed_methods)] // Measuring is what it is for.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |name: &str, usual: usize| {

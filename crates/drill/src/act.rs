@@ -210,6 +210,12 @@ pub(crate) struct HostEvent<'h> {
     pub(crate) message: &'h str,
 }
 
+/// A number below `bound` that belongs to a name: daemons have the same process id as long as they run. FNV-1a.
+pub(crate) fn daemon(name: &str, bound: u64) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+        % bound
+}
+
 impl Wire {
     /// A program starts, runs for a while and ends.
     pub(crate) fn launch(&mut self, cluster: &Cluster, process: &Process<'_>, lasts: Micros, label: Option<Label>) {
@@ -281,9 +287,9 @@ impl Wire {
     }
 
     /// What a container's first process is started by.
-    pub(crate) fn shim(node: usize, at: Micros) -> Parent<'static> {
+    pub(crate) fn shim(pod: &Pod, at: Micros) -> Parent<'static> {
         Parent {
-            pid: 1_200 + node as u64,
+            pid: 1_200 + daemon(&pod.container_id, 780),
             exe: "/usr/bin/containerd-shim-runc-v2",
             arguments: "-namespace k8s.io -id",
             started: at - 86_400 * SECOND,

@@ -409,7 +409,7 @@ fn contained<'p>(wire: &mut Wire, pod: &'p Pod, started: Micros, exe: &'p str, a
         uid: 0,
         login: Login::None,
         terminal: Terminal::None,
-        parent: Wire::shim(pod.node, started),
+        parent: Wire::shim(pod, started),
         started,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Not here: what happens (see `benign`, `surprises` and `scenario`).
 
+use std::collections::BTreeMap;
+
 use palisade_events::time::{DAY, Micros, SECOND};
 
 use crate::benign::{self, Mix};
@@ -95,7 +97,12 @@ impl Drill {
             let scenario = known.ok_or_else(|| ScenarioError::Unknown(attack.scenario.clone()))?;
             let begin = start + i64::try_from(attack.at_secs).unwrap_or(MAX_SECS).min(MAX_SECS) * SECOND;
             let steps = timeline(scenario, attack.variant, (end - begin).max(SECOND) - SECOND / 10);
-            agenda.extend(steps.into_iter().map(|due| (begin + due.at, Task::Attack(n, due))));
+            // No one acts on the millisecond, as a file has it: each repetition is off by something.
+            let mut off: BTreeMap<(u16, u32), Micros> = BTreeMap::new();
+            for due in steps {
+                let off = *off.entry((due.step, due.repetition)).or_insert_with(|| random.between(1, 40_000));
+                agenda.push((begin + due.at + off, Task::Attack(n, due)));
+            }
             casts.push(Cast::new(scenario, attack.variant, &cluster, &mut random)?);
         }
         // Stable, so that steps of the same moment keep their order once reversed back by popping.

@@ -183,7 +183,7 @@ fn main_of_web(pod: &Pod, now: Micros) -> Process<'_> {
         uid: 1_000,
         login: Login::None,
         terminal: Terminal::None,
-        parent: Wire::shim(pod.node, started),
+        parent: Wire::shim(pod, started),
         started,
     }
 }

@@ -69,7 +69,7 @@ fn types_that_only_one_of_both_has_are_known() {
     }
     let missing = |in_one: &Shapes, in_other: &Shapes, known: &[(&str, &str)]| -> Vec<String> {
         let is_known = |kind: &String| known.iter().any(|(known, _)| kind == known);
-        in_one.keys().filter(|kind| !in_other.contains_key(*kind) && !is_known(*kind)).cloned().collect()
+        in_one.keys().filter(|kind| !in_other.contains_key(*kind) && !is_known(kind)).cloned().collect()
     };
     assert_eq!(missing(&simulated, &recorded, &ONLY_SIMULATED), [""; 0], "simulated, but never recorded");
     assert_eq!(missing(&recorded, &simulated, &ONLY_RECORDED), [""; 0], "recorded, but never simulated");

@@ -8,8 +8,8 @@ use palisade_events::time::{DAY, Micros, SECOND};
 /// hours off.
 pub(crate) const AHEAD_MAX: Micros = DAY;
 
-/// 2026-12-01T00:00:00Z: a wall clock that shows an earlier time than the program's own is not set.
-const WRITTEN: Micros = 1_796_083_200 * SECOND;
+/// 2026-11-01T00:00:00Z: a wall clock that shows a time before this was written is not set.
+const WRITTEN: Micros = 1_793_491_200 * SECOND;
 
 /// A moment on the monotonic clock, for intervals and timeouts.
 #[allow(clippy::disallowed_methods)] // the one place for it

@@ -116,7 +116,7 @@ fn several_connections_have_no_source_port_and_one_knows_its_process() {
         uid: 0,
         login: Login::None,
         terminal: Terminal::None,
-        parent: Wire::shim(web.node, MONDAY_MORNING),
+        parent: Wire::shim(web, MONDAY_MORNING),
         started: MONDAY_MORNING,
     };
     let to = End::Outside { ip: "203.0.113.9", name: "api.example" };

@@ -120,7 +120,7 @@ impl Wire {
 
 /// A container's own program, for what nobody else did.
 pub(super) fn own_process<'p>(pod: &'p Pod, at: Micros, exe: &'p str, argv: &'p [&'p str]) -> Process<'p> {
-    let parent = Wire::shim(pod.node, at);
+    let parent = Wire::shim(pod, at);
     Process {
         place: Place::Pod(pod),
         pid: parent.pid + 1,

@@ -22,7 +22,7 @@ fn stage() -> (Cluster, Wire) {
 /// A process as root in a container, its words split at spaces.
 fn process<'p>(place: Place<'p>, exe: &'p str, argv: &'p [&'p str]) -> Process<'p> {
     let parent = match place {
-        Place::Pod(pod) => Wire::shim(pod.node, AT),
+        Place::Pod(pod) => Wire::shim(pod, AT),
         Place::Node(_) => Parent { pid: 1, exe: "/usr/lib/systemd/systemd", arguments: "", started: 0 },
     };
     Process {

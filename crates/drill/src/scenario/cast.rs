@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use palisade_events::time::{Micros, format_rfc3339};
 
 use super::stage::Ran;
+use super::timeline::Due;
 use super::{PodKind, PodPart, Scenario, ScenarioError, Variant};
 use crate::body::PodPower;
 use crate::cluster::{self, Actor, Cluster, Pod};
@@ -26,12 +27,12 @@ pub(crate) struct Cast {
     r9: String,
     /// Of containers and images, by what names them.
     digests: BTreeMap<String, String>,
-    /// The program that a repetition ran last, by step: repetitions follow one another, or run side by side.
-    previous: BTreeMap<(u16, u32), Ran>,
+    /// Programs that ran, by step, repetition and act: repetitions follow one another, or run side by side.
+    ran: BTreeMap<(u16, u32, u16), Ran>,
 }
 
-/// Repetitions whose programs are remembered: those that may run side by side.
-const PREVIOUS_MAX: usize = 64;
+/// Programs that are remembered: those of repetitions that may run side by side.
+const RAN_MAX: usize = 256;
 
 /// A pod with a part.
 pub(crate) struct Member {
@@ -67,7 +68,7 @@ impl Cast {
             r5: suffix(random, 5),
             r9: suffix(random, 9),
             digests: BTreeMap::new(),
-            previous: BTreeMap::new(),
+            ran: BTreeMap::new(),
         };
         // Those that exist first: the others may be named after them, and be on their nodes.
         let is_new = |part: &&PodPart| matches!(part.kind, PodKind::New { .. });
@@ -84,14 +85,18 @@ impl Cast {
                     if found.is_empty() {
                         found = cluster.pods.iter().filter(|pod| fits(pod, true)).collect();
                     }
+                    if found.is_empty() {
+                        return Err(ScenarioError::Meaning {
+                            id: scenario.id.clone(),
+                            place: format!("pod {}", part.name),
+                            problem: format!("there is no workload {workload}"),
+                        });
+                    }
                     // Two parts are two pods, where there are two.
                     let free = |pod: &&Pod| !cast.pods.iter().any(|(_, member)| member.pod.uid == pod.uid);
                     let mut unused: Vec<&Pod> = found.iter().copied().filter(free).collect();
                     if unused.is_empty() {
                         unused = found;
-                    }
-                    if unused.is_empty() {
-                        unused = cluster.pods.iter().collect();
                     }
                     Member { pod: (*random.pick(&unused)).clone(), power: None }
                 }
@@ -185,16 +190,18 @@ impl Cast {
         self.pods.iter().find(|(part, _)| part == name).map(|(_, member)| member)
     }
 
-    pub(super) fn take_previous(&mut self, step: u16, repetition: u32) -> Option<Ran> {
-        self.previous.remove(&(step, repetition))
+    /// The program that stands before an act in the file, and that the same repetition has run.
+    pub(super) fn previous(&self, due: Due) -> Option<Ran> {
+        let first = (due.step, due.repetition, 0);
+        self.ran.range(first..(due.step, due.repetition, due.act)).next_back().map(|(_, ran)| ran.clone())
     }
 
-    pub(super) fn keep_previous(&mut self, step: u16, repetition: u32, ran: Option<Ran>) {
+    pub(super) fn keep(&mut self, due: Due, ran: Option<Ran>) {
         if let Some(ran) = ran {
-            while self.previous.len() >= PREVIOUS_MAX {
-                self.previous.pop_first();
+            while self.ran.len() >= RAN_MAX {
+                self.ran.pop_first();
             }
-            self.previous.insert((step, repetition), ran);
+            self.ran.insert((due.step, due.repetition, due.act), ran);
         }
     }
 

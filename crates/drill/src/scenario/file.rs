@@ -14,6 +14,31 @@ use crate::audit::{Answer, Resource};
 use crate::body::PodPower;
 use crate::record::Stream;
 
+impl File {
+    /// Whether a text may hold `${name}`.
+    fn knows(&self, name: &str) -> bool {
+        const PLAIN: [&str; 9] = ["outside", "outside2", "domain", "r5", "r9", "i", "n", "x32", "now"];
+        const OF_PODS: [&str; 11] = [
+            "name",
+            "namespace",
+            "ip",
+            "container",
+            "container_id",
+            "image",
+            "account",
+            "digest",
+            "uid",
+            "node",
+            "node_ip",
+        ];
+        match name.split_once('.') {
+            None => PLAIN.contains(&name),
+            Some((part, "user")) => self.actors.contains_key(part),
+            Some((part, field)) => self.pods.contains_key(part) && OF_PODS.contains(&field),
+        }
+    }
+}
+
 /// Says what is wrong with a scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
@@ -168,6 +193,12 @@ impl Scenario {
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let file: File = toml::from_str(text)?;
         let id = file.id.clone();
+        for name in text.split("${").skip(1).map(|rest| rest.split('}').next().unwrap_or(rest)) {
+            if !file.knows(name) {
+                let problem = format!("there is no ${{{name}}}");
+                return Err(ScenarioError::Meaning { id, place: "texts".into(), problem });
+            }
+        }
         let wrong =
             |place: &str, problem: String| ScenarioError::Meaning { id: id.clone(), place: place.into(), problem };
         let mut variants = Vec::new();
@@ -350,6 +381,24 @@ fn act(table: ActTable) -> Result<Act, String> {
     };
     if let Some(text) = &table.call {
         let (verb, what) = pair(text)?;
+        const VERBS: [&str; 13] = [
+            "get",
+            "list",
+            "watch",
+            "create",
+            "update",
+            "patch",
+            "delete",
+            "deletecollection",
+            "bind",
+            "escalate",
+            "impersonate",
+            "approve",
+            "sign",
+        ];
+        if !VERBS.contains(&verb.as_str()) {
+            return Err(format!("there is no verb {verb}"));
+        }
         let (plural, subresource) = what.split_once('/').unwrap_or((&what, ""));
         let resource = Resource::of(plural).ok_or_else(|| format!("there is no resource {plural}"))?;
         let body = table.body.unwrap_or_default();
@@ -386,11 +435,7 @@ fn act(table: ActTable) -> Result<Act, String> {
     }
     if let Some(text) = &table.run {
         let argv = words(text)?;
-        let parent = match table.parent {
-            None => Origin::Init,
-            Some(text) if text == "previous" => Origin::Previous,
-            Some(path) => Origin::Program(path),
-        };
+        let parent = origin(table.parent)?;
         return Ok(Act::Run(Run {
             place: needed(table.r#in, "in")?,
             argv,
@@ -424,16 +469,12 @@ fn act(table: ActTable) -> Result<Act, String> {
             "udp" => Transport::Udp,
             other => return Err(format!("there is no transport {other}")),
         };
-        let by_previous = match table.by.as_deref() {
-            Some("previous") => Origin::Previous,
-            Some(path) => Origin::Program(path.into()),
-            None => Origin::Init,
-        };
+        let by_previous = origin(table.by)?;
         return Ok(Act::Connect(Connection {
             from: needed(table.from, "from")?,
             to: needed(table.to, "to")?,
             transport,
-            port: port.parse().map_err(|_| format!("{port} is no port"))?,
+            port: port.parse::<u16>().map_err(|_| format!("{port} is no port"))?.into(),
             sent: table.sent.unwrap_or(600),
             received: table.received.unwrap_or(2_400),
             count: table.count.unwrap_or(1).max(1),
@@ -483,6 +524,16 @@ fn act(table: ActTable) -> Result<Act, String> {
     let name = table.mute.unwrap_or_default();
     let stream = Stream::of_topic(&name).ok_or_else(|| format!("there is no stream {name}"))?;
     Ok(Act::Mute { stream, node: table.node, lasts: lasts.unwrap_or(DAY) })
+}
+
+fn origin(text: Option<String>) -> Result<Origin, String> {
+    match text {
+        None => Ok(Origin::Init),
+        Some(text) if text == "previous" => Ok(Origin::Previous),
+        // Kernel threads have a slash too: `kworker/u8:2`.
+        Some(path) if path.contains('/') => Ok(Origin::Program(path)),
+        Some(other) => Err(format!("{other} is neither `previous` nor a program's path")),
+    }
 }
 
 fn answer(text: Option<AnswerText>) -> Result<Option<Answer>, String> {

@@ -9,7 +9,7 @@ use super::act::{Act, Call, Connection, Origin, Run};
 use super::cast::{Cast, Member};
 use crate::act::{
     Connect, DockerEvent, End, HostEvent, Login, Lookup, Outcome, Parent, Place, Process, RegistryEvent, Terminal,
-    Touch,
+    Touch, daemon,
 };
 use crate::audit::{Answer, PODS, Request};
 use crate::body::{self, PodPower};
@@ -25,11 +25,11 @@ pub(crate) fn perform(cast: &mut Cast, due: Due, label: Label, cluster: &Cluster
     let steps = cast.scenario.steps.iter().chain(&cast.scenario.twins);
     let Some(step) = steps.into_iter().nth(usize::from(due.step)) else { return };
     let Some(Timed { act, .. }) = step.acts.get(usize::from(due.act)).cloned() else { return };
-    let previous = cast.take_previous(due.step, due.repetition);
-    let mut stage = Stage { cast, cluster, wire, label: Some(label), repetition: due.repetition, previous };
+    let previous = cast.previous(due);
+    let mut stage = Stage { cast, cluster, wire, label: Some(label), repetition: due.repetition, previous, ran: None };
     stage.act(now, &act);
-    let previous = stage.previous.take();
-    cast.keep_previous(due.step, due.repetition, previous);
+    let ran = stage.ran.take();
+    cast.keep(due, ran);
 }
 
 struct Stage<'s> {
@@ -38,8 +38,10 @@ struct Stage<'s> {
     wire: &'s mut Wire,
     label: Option<Label>,
     repetition: u32,
-    /// What ran before in this repetition.
+    /// What ran before in this repetition, in the order of the file.
     previous: Option<Ran>,
+    /// What this act runs.
+    ran: Option<Ran>,
 }
 
 /// A program that was run, with where.
@@ -269,7 +271,7 @@ impl Stage<'_> {
             uid: 0,
             login: Login::None,
             terminal: Terminal::None,
-            parent: Wire::shim(pod.node, started),
+            parent: Wire::shim(pod, started),
             started,
         };
         self.wire.launch(cluster, &process, 3_600 * SECOND, label);
@@ -292,12 +294,11 @@ impl Stage<'_> {
         let node = self.node(&run.place);
         let parent = match (&run.parent, &self.previous) {
             (Origin::Previous, Some(ran)) => (ran.pid, ran.exe.clone(), ran.started),
-            (Origin::Program(path), _) => (900 + node as u64, self.text(path, at), at - 3_600 * SECOND),
-            _ if on_node => (1, "/usr/lib/systemd/systemd".into(), at - 86_400 * SECOND),
-            _ => {
-                let shim = Wire::shim(node, at);
-                (shim.pid, shim.exe.to_owned(), shim.started)
+            (Origin::Program(path), _) => {
+                let path = self.text(path, at);
+                (700 + daemon(&path, 200), path, at - 3_600 * SECOND)
             }
+            _ => self.init(&run.place, at),
         };
         let ran = Ran {
             place: run.place.clone(),
@@ -313,7 +314,7 @@ impl Stage<'_> {
         };
         let lasts = run.lasts;
         self.with_process(&ran, |wire, cluster, process, label| wire.launch(cluster, process, lasts, label));
-        self.previous = Some(ran);
+        self.ran = Some(ran);
     }
 
     /// The program that touches a file: the one before it in the same place, or one that nobody saw start.
@@ -325,7 +326,7 @@ impl Stage<'_> {
         }
         let exe = by.unwrap_or("/bin/sh").to_owned();
         let node = self.node(place);
-        let shim = Wire::shim(node, at);
+        let parent = self.init(place, at);
         Ran {
             place: place.into(),
             pid: self.wire.next_pid(node),
@@ -335,8 +336,19 @@ impl Stage<'_> {
             uid: 0,
             terminal: Terminal::None,
             login: None,
-            parent: (shim.pid, shim.exe.to_owned(), shim.started),
+            parent,
             started: at - SECOND,
+        }
+    }
+
+    /// What starts programs at a place if nobody else does.
+    fn init(&self, place: &str, at: Micros) -> (u64, String, Micros) {
+        match self.cast.pod(place) {
+            Some(Member { pod, .. }) => {
+                let shim = Wire::shim(pod, at);
+                (shim.pid, shim.exe.to_owned(), shim.started)
+            }
+            None => (1, "/usr/lib/systemd/systemd".into(), at - 86_400 * SECOND),
         }
     }
 

@@ -150,7 +150,11 @@ impl Report {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         let (found, all) = self.runs_detected(None);
-        let _ = writeln!(out, "{found} of {all} attacks detected, {:.0} % of their steps", self.recall() * 100.0);
+        if all == 0 {
+            out.push_str("no attack left a record\n");
+        } else {
+            let _ = writeln!(out, "{found} of {all} attacks detected, {:.0} % of their steps", self.recall() * 100.0);
+        }
         for variant in ["loud", "quiet", "slow", "blinded"] {
             let (found, all) = self.runs_detected(Some(variant));
             if all > 0 {

@@ -182,7 +182,7 @@ impl<'s> Scene<'s> {
             uid: 0,
             login: Login::None,
             terminal: Terminal::None,
-            parent: Wire::shim(pod.node, started),
+            parent: Wire::shim(pod, started),
             started,
         }
     }

@@ -53,7 +53,7 @@ fn shell<'p>(pod: &'p Pod, started: i64) -> Process<'p> {
         uid: 0,
         login: Login::None,
         terminal: Terminal::Attached,
-        parent: Wire::shim(pod.node, started),
+        parent: Wire::shim(pod, started),
         started,
     }
 }

@@ -180,7 +180,7 @@ impl<'t> Told<'t> {
         }
         let inside = self.pod.filter(|_| !self.by_shim);
         let made_by = match inside {
-            Some(_) => Wire::shim(self.node, self.process.started),
+            Some(pod) => Wire::shim(pod, self.process.started),
             None => Parent { pid: 1, exe: "/usr/lib/systemd/systemd", arguments: "", started: self.boot },
         };
         let after = daemon_start(&made_by, inside);
@@ -227,7 +227,7 @@ impl<'t> Told<'t> {
         out.push(':');
         plain(out, &pod.image.tag);
         out.push_str("\"},\"start_time\":\"");
-        stamp(out, self.boot.wrapping_add(SECOND + daemon_start(&Wire::shim(pod.node, self.boot), Some(pod))), None);
+        stamp(out, self.boot.wrapping_add(SECOND + daemon_start(&Wire::shim(pod, self.boot), Some(pod))), None);
         out.push_str("\",\"pid\":");
         number(out, pid);
         out.push_str("},\"pod_labels\":{\"app.kubernetes.io/name\":\"");

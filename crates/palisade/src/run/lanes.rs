@@ -317,8 +317,9 @@ impl Run<'_> {
     fn believe(&mut self, key: &LaneKey) {
         let Some(post) = self.posts.get_mut(key) else { return };
         let until = clock::believed_until();
-        // Said once while files are read, which takes minutes; every half day where it takes days.
-        let holds = post.believed_until.is_some_and(|said| until < said.saturating_add(clock::AHEAD_MAX / 2));
+        // Said once while files are read, which takes minutes; every few hours where it takes days: times that name no zone,
+        // 14 hours off at most, are within the day that is left.
+        let holds = post.believed_until.is_some_and(|said| until < said.saturating_add(clock::AHEAD_MAX / 3));
         if holds || !matches!(self.inputs[post.input], Input::Files(_)) {
             return;
         }

@@ -31,13 +31,13 @@ pub(super) struct Shape {
     #[arg(long, default_value = "30m", value_parser = duration)]
     length: u64,
     /// Acts a second at the busiest hour.
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = 50.0, value_parser = rate)]
     rate: f64,
     /// Worker nodes.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     nodes: u32,
     /// Pods of each workload.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     replicas: u32,
     /// Streams to write, of k8s-audit, falco, auditd, tetragon, hubble, calico, docker, registry; all if absent.
     #[arg(long, value_delimiter = ',', value_parser = stream)]
@@ -59,7 +59,7 @@ pub(super) struct Shape {
     #[arg(long, default_value_t = 400)]
     skew_ms: u32,
     /// Share of records that come late, from 0 to 1.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = fraction)]
     late_share: f64,
     /// How late they come at most: 90s, 10m.
     #[arg(long, default_value = "2m", value_parser = duration)]
@@ -137,6 +137,12 @@ impl Shape {
         }
         let variant =
             Variant::of(variant).ok_or_else(|| wrong("the variants are loud, quiet, slow, blinded".into()))?;
+        if let Some(scenario) = known.iter().find(|scenario| scenario.id == id)
+            && !scenario.variants.contains(&variant)
+        {
+            let variants: Vec<&str> = scenario.variants.iter().map(|variant| variant.name()).collect();
+            return Err(wrong(format!("its variants are {}", variants.join(", "))));
+        }
         Ok(Attack { scenario: id.into(), variant, at_secs })
     }
 }
@@ -146,6 +152,18 @@ fn stream(text: &str) -> std::result::Result<Stream, String> {
         let known: Vec<&str> = Stream::ALL.iter().map(|stream| stream.topic()).collect();
         format!("the streams are {}", known.join(", "))
     })
+}
+
+fn rate(text: &str) -> std::result::Result<f64, String> {
+    let wrong = || "a rate is above 0 and at most 1000000".to_owned();
+    let rate: f64 = text.parse().map_err(|_| wrong())?;
+    if rate > 0.0 && rate <= 1e6 { Ok(rate) } else { Err(wrong()) }
+}
+
+fn fraction(text: &str) -> std::result::Result<f64, String> {
+    let wrong = || "a share is from 0 to 1".to_owned();
+    let share: f64 = text.parse().map_err(|_| wrong())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(wrong()) }
 }
 
 fn weight(text: &str) -> std::result::Result<(Stream, f64), String> {

@@ -53,7 +53,8 @@ pub(super) fn score(
         super::super::must_be_empty(lake)?;
     }
     let lake = lake.unwrap_or_else(|| scratch.path().join("lake"));
-    let sources = sources(&folder)?;
+    let settings = read_settings(&folder)?;
+    let sources = sources(&folder, &settings.streams)?;
     let change = |config: &mut Config| {
         config.job = "drill".to_owned();
         config.lake.url = lake.display().to_string();
@@ -80,9 +81,15 @@ pub(super) fn score(
     if summary.rejected > 0 {
         tracing::warn!(rejected = summary.rejected, "records of the drill were rejected");
     }
+    if summary.doubtful > 0 {
+        tracing::warn!(
+            events = summary.doubtful,
+            "events of the drill lie in the future, where files are not believed: statistics did not see them"
+        );
+    }
     let Ok(found) = found.lock() else { return Err(Error::State("findings were not collected".into())) };
     let findings: Vec<Finding> = found.values().cloned().collect();
-    let secs = i64::try_from(read_settings(&folder)?.duration_secs).unwrap_or(i64::MAX / SECOND);
+    let secs = i64::try_from(settings.duration_secs).unwrap_or(i64::MAX / SECOND);
     let scope = Scope { length: secs.min(i64::MAX / SECOND) * SECOND, least };
     let all = scenarios().map_err(|e| Error::State(e.to_string()))?;
     let attack_version = all.first().map(|scenario| scenario.attack_version.clone()).unwrap_or_default();
@@ -91,25 +98,24 @@ pub(super) fn score(
 
 fn read_truth(folder: &Path) -> Result<TruthTable> {
     let path = folder.join(TRUTH_FILE);
-    let text = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| Error::Usage(format!("{} is no drill: {}: {e}", folder.display(), path.display())))?;
     TruthTable::parse(&text).map_err(|e| Error::Usage(format!("{}: {e}", path.display())))
 }
 
-/// The streams that a folder has, each a source of its own that is named by its topic.
-fn sources(folder: &Path) -> Result<Vec<SourceConfig>> {
+/// A drill's streams, each a source of its own that is named by its topic.
+fn sources(folder: &Path, streams: &[Stream]) -> Result<Vec<SourceConfig>> {
     let mut sources = Vec::new();
-    for stream in Stream::ALL {
-        let paths = [false, true].map(|gzip| play::path_of(folder, stream, gzip));
-        if let Some(path) = paths.into_iter().find(|path| path.is_file()) {
-            sources.push(SourceConfig {
-                cluster: "drill".into(),
-                paths: vec![path],
-                ..SourceConfig::new(stream.topic(), SourceKind::Files, stream.format())
-            });
-        }
-    }
-    if sources.is_empty() {
-        return Err(Error::Usage(format!("{} has no file of a drill", folder.display())));
+    for stream in streams {
+        let paths = [false, true].map(|gzip| play::path_of(folder, *stream, gzip));
+        let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
+            return Err(Error::Usage(format!("{} lacks the drill's {}", folder.display(), stream.file())));
+        };
+        sources.push(SourceConfig {
+            cluster: "drill".into(),
+            paths: vec![path],
+            ..SourceConfig::new(stream.topic(), SourceKind::Files, stream.format())
+        });
     }
     Ok(sources)
 }

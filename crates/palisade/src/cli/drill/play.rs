@@ -47,6 +47,7 @@ pub(super) fn into_folder(
     stop: &AtomicBool,
 ) -> Result<u64> {
     std::fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
+    forget(folder)?;
     let mut files: Vec<(Stream, Out)> = Vec::new();
     for stream in &settings.streams {
         if !files.iter().any(|(open, _)| open == stream) {
@@ -78,6 +79,19 @@ pub(super) fn into_folder(
     save(LOSSES_FILE, &losses(&drill))?;
     save(SETTINGS_FILE, &settings_text(settings))?;
     Ok(written)
+}
+
+/// Takes away what an earlier drill left, which would be taken for a part of this one.
+fn forget(folder: &Path) -> Result<()> {
+    for stream in Stream::ALL {
+        for gzip in [false, true] {
+            let path = path_of(folder, stream, gzip);
+            if path.is_file() {
+                std::fs::remove_file(&path).map_err(Error::io(format!("removing {}", path.display())))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where a stream's file is.
