@@ -8,6 +8,7 @@ use palisade_events::time::{Micros, SECOND};
 
 use crate::cluster::{Cluster, Pod};
 use crate::record::{Label, Stream};
+use crate::text::fnv;
 use crate::wire::Wire;
 
 /// Where a process runs.
@@ -64,6 +65,24 @@ pub(crate) struct Process<'p> {
     pub(crate) terminal: Terminal,
     pub(crate) parent: Parent<'p>,
     pub(crate) started: Micros,
+}
+
+impl<'p> Process<'p> {
+    /// A program as root in a pod's container, without a terminal, started by the container's shim.
+    pub(crate) fn contained(pod: &'p Pod, pid: u64, started: Micros, exe: &'p str, argv: &'p [&'p str]) -> Self {
+        Self {
+            place: Place::Pod(pod),
+            pid,
+            exe,
+            argv,
+            cwd: "/",
+            uid: 0,
+            login: Login::None,
+            terminal: Terminal::None,
+            parent: Wire::shim(pod, started),
+            started,
+        }
+    }
 }
 
 /// Whether a process has a terminal.
@@ -210,10 +229,9 @@ pub(crate) struct HostEvent<'h> {
     pub(crate) message: &'h str,
 }
 
-/// A number below `bound` that belongs to a name: daemons have the same process id as long as they run. FNV-1a.
+/// A number below `bound` that belongs to a name: daemons have the same process id as long as they run.
 pub(crate) fn daemon(name: &str, bound: u64) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-        % bound
+    fnv(name.bytes()) % bound
 }
 
 impl Wire {

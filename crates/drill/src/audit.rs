@@ -117,6 +117,29 @@ pub(crate) enum Answer {
     Conflict,
 }
 
+impl Answer {
+    /// Its HTTP status.
+    fn code(self) -> u64 {
+        match self {
+            Self::Code(code) => code,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+        }
+    }
+
+    /// `"user":{…}`, of which the API server knows nothing if it lets nobody in.
+    fn user(self, actor: &Actor) -> &str {
+        if self == Self::Unauthorized { "\"user\":{}" } else { &actor.user }
+    }
+
+    /// What the partition is chosen by: the user, if there is one, else the address.
+    fn key(self, actor: &Actor) -> &str {
+        if self == Self::Unauthorized { &actor.ip } else { &actor.username }
+    }
+}
+
 /// One request. Empty texts are absent fields; the objects decide the audit level.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'r> {
@@ -192,24 +215,13 @@ impl Wire {
         self.buffer.push_str("\",\"verb\":\"");
         self.buffer.push_str(verb);
         self.buffer.push_str("\",");
-        if answer == Answer::Unauthorized {
-            self.buffer.push_str("\"user\":{}");
-        } else {
-            self.buffer.push_str(&actor.user);
-        }
+        self.buffer.push_str(answer.user(actor));
         self.buffer.push_str(&actor.origin);
-        let code = match answer {
-            Answer::Code(code) => code,
-            Answer::Unauthorized => 401,
-            Answer::Forbidden => 403,
-            Answer::NotFound => 404,
-            Answer::Conflict => 409,
-        };
         self.buffer.push_str(",\"responseStatus\":{\"metadata\":{},\"code\":");
-        number(&mut self.buffer, code);
+        number(&mut self.buffer, answer.code());
         self.buffer.push('}');
         self.tail(actor, at, done, answer);
-        self.send_audit(actor.server, done, &actor.username, label);
+        self.send_audit(actor.server, done, answer.key(actor), label);
     }
 
     /// Mostly a few milliseconds, sometimes ten times as long.
@@ -238,11 +250,7 @@ impl Wire {
         out.push_str("\",\"verb\":\"");
         out.push_str(request.verb);
         out.push_str("\",");
-        if request.answer == Answer::Unauthorized {
-            out.push_str("\"user\":{}");
-        } else {
-            out.push_str(&request.actor.user);
-        }
+        out.push_str(request.answer.user(request.actor));
         if !request.impersonated.is_empty() {
             out.push_str(",\"impersonatedUser\":");
             out.push_str(request.impersonated);
@@ -262,10 +270,7 @@ impl Wire {
             out.push_str(request.response_object);
         }
         self.tail(request.actor, received, staged, request.answer);
-        // Whoever is not let in is known by the address only.
-        let known = request.answer != Answer::Unauthorized;
-        let key = if known { &request.actor.username } else { &request.actor.ip };
-        self.send_audit(request.actor.server, staged, key, label);
+        self.send_audit(request.actor.server, staged, request.answer.key(request.actor), label);
     }
 
     /// Up to the opening quote of the URI's value.
@@ -360,7 +365,7 @@ fn object_ref(out: &mut String, request: &Request<'_>) {
 fn response_status(out: &mut String, request: &Request<'_>) {
     let Resource(group, _, plural) = request.resource;
     out.push_str(",\"responseStatus\":{\"metadata\":{}");
-    let (reason, code) = match request.answer {
+    let reason = match request.answer {
         Answer::Code(code) => {
             out.push_str(",\"code\":");
             number(out, code);
@@ -373,9 +378,9 @@ fn response_status(out: &mut String, request: &Request<'_>) {
             );
             return;
         }
-        Answer::Forbidden => ("Forbidden", 403),
-        Answer::NotFound => ("NotFound", 404),
-        Answer::Conflict => ("Conflict", 409),
+        Answer::Forbidden => "Forbidden",
+        Answer::NotFound => "NotFound",
+        Answer::Conflict => "Conflict",
     };
     out.push_str(",\"status\":\"Failure\",\"message\":\"");
     if request.answer == Answer::Conflict {
@@ -426,6 +431,6 @@ fn response_status(out: &mut String, request: &Request<'_>) {
     out.push_str("\"kind\":\"");
     out.push_str(plural);
     out.push_str("\"},\"code\":");
-    number(out, code);
+    number(out, request.answer.code());
     out.push('}');
 }

@@ -14,6 +14,7 @@ use self::lines::{Call, Item, Lines, dev};
 use crate::act::{HostEvent, Login, Outcome, Parent, Place, Process, Terminal, Touch};
 use crate::cluster::Cluster;
 use crate::record::Label;
+use crate::text::base;
 use crate::wire::Wire;
 
 /// How long after its start a program asks the kernel for what it is there for.
@@ -215,11 +216,6 @@ pub(crate) fn user_name<'l>(uid: u64, login: &Login<'l>) -> Option<&'l str> {
         (65_534, _) => Some("nobody"),
         _ => None,
     }
-}
-
-/// The last part of a path.
-pub(crate) fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -398,20 +398,9 @@ pub(crate) fn legitimate_exec(cluster: &Cluster, wire: &mut Wire, now: Micros) {
     wire.launch(cluster, &looked, SECOND / 50, None);
 }
 
-/// A program that runs in a pod's container, started by the container's shim.
+/// A program in a pod's container.
 fn contained<'p>(wire: &mut Wire, pod: &'p Pod, started: Micros, exe: &'p str, argv: &'p [&'p str]) -> Process<'p> {
-    Process {
-        place: Place::Pod(pod),
-        pid: wire.next_pid(pod.node),
-        exe,
-        argv,
-        cwd: "/",
-        uid: 0,
-        login: Login::None,
-        terminal: Terminal::None,
-        parent: Wire::shim(pod, started),
-        started,
-    }
+    Process::contained(pod, wire.next_pid(pod.node), started, exe, argv)
 }
 
 /// What runs in containers by itself: probes, and what workloads call.

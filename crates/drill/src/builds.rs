@@ -9,8 +9,9 @@ use palisade_events::time::{DAY, Micros, SECOND};
 use crate::act::{DockerEvent, Login, Parent, Place, Process, RegistryEvent, Terminal};
 use crate::cluster::{Cluster, Pod, sha256};
 use crate::random::Random;
+use crate::record::Label;
 use crate::registry::REGISTRY_HOST;
-use crate::text::suffix;
+use crate::text::{fnv, suffix};
 use crate::wire::Wire;
 
 /// What containers of jobs run in.
@@ -240,17 +241,17 @@ fn build_programs(cluster: &Cluster, wire: &mut Wire, now: Micros, node: usize, 
 /// A node's containerd fetches the image of a pod.
 fn pull_by_node(cluster: &Cluster, wire: &mut Wire, now: Micros) {
     let pod = wire.random.pick(&cluster.pods);
-    pull_image(cluster, wire, now, pod);
+    pull_image(cluster, wire, now, pod, None);
 }
 
 /// The node of a pod fetches its image, if it comes from the cluster's own registry.
-pub(crate) fn pull_image(cluster: &Cluster, wire: &mut Wire, at: Micros, pod: &Pod) {
+pub(crate) fn pull_image(cluster: &Cluster, wire: &mut Wire, at: Micros, pod: &Pod, label: Option<Label>) {
     let (Some(repository), Some(node)) = (in_registry(&pod.image.repository), cluster.nodes.get(pod.node)) else {
         return;
     };
     let (tag, digest, address) = (&pod.image.tag, &pod.image.digest, &node.ip);
     let pull = RegistryEvent { action: "pull", repository, tag, digest, user: PULLER, address, agent: CONTAINERD };
-    wire.registry(at, &pull, None);
+    wire.registry(at, &pull, label);
 }
 
 /// What nobody runs any more is deleted: from the registry by its own robot, from the build machine by a timer.
@@ -291,11 +292,7 @@ pub(crate) fn in_registry(repository: &str) -> Option<&str> {
 
 /// The digest of an image that nobody rebuilds while a drill lasts.
 fn pinned(repository: &str, tag: &str) -> String {
-    let bytes = repository.bytes().chain(tag.bytes());
-    // FNV-1a, as a seed.
-    let seed =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    sha256(&mut Random::new(seed))
+    sha256(&mut Random::new(fnv(repository.bytes().chain(tag.bytes()))))
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use palisade_events::time::{Micros, SECOND};
 
 use crate::act::{Connect, End, Process, Transport, Verdict};
 use crate::cluster::{Cluster, Pod};
-use crate::ends::{Kind, address, is_private, node_of, plain};
+use crate::ends::{Kind, address, is_private, node_of};
 use crate::record::{Label, Stream};
-use crate::text::number;
+use crate::text::{number, plain};
 use crate::wire::Wire;
 
 /// Length of an interval, seconds.

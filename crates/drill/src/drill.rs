@@ -3,6 +3,7 @@
 //! Not here: what happens (see `benign`, `surprises` and `scenario`).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use palisade_events::time::{DAY, Micros, SECOND};
 
@@ -12,7 +13,7 @@ use crate::random::Random;
 use crate::record::{Label, Record, Role, Stream, Truth};
 use crate::scenario::cast::Cast;
 use crate::scenario::timeline::{Due, timeline};
-use crate::scenario::{Scenario, ScenarioError, scenarios, stage};
+use crate::scenario::{self, Scenario, ScenarioError, stage};
 use crate::settings::{Life, MONDAY_MORNING, Settings};
 use crate::surprises::{self, Surprise};
 use crate::wire::{Loss, Stated, Wire};
@@ -90,11 +91,18 @@ impl Drill {
             agenda.extend(surprises.map(|(at, surprise)| (at, Task::Surprise(surprise))));
             agenda.extend(losses(&settings, &cluster, start, end, &mut random));
         }
-        let shipped = scenarios()?;
+        // Only what is run is read, and once, however many attacks are of it.
+        let mut known: BTreeMap<&str, Scenario> =
+            given.iter().rev().map(|scenario| (scenario.id.as_str(), scenario.clone())).collect();
         let mut casts = Vec::new();
         for (n, attack) in (0u16..).zip(&settings.attacks) {
-            let known = given.iter().chain(&shipped).find(|scenario| scenario.id == attack.scenario);
-            let scenario = known.ok_or_else(|| ScenarioError::Unknown(attack.scenario.clone()))?;
+            let scenario = match known.entry(&attack.scenario) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unread) => {
+                    let shipped = scenario::shipped::scenario(&attack.scenario);
+                    unread.insert(shipped.ok_or_else(|| ScenarioError::Unknown(attack.scenario.clone()))??)
+                }
+            };
             let begin = start + i64::try_from(attack.at_secs).unwrap_or(MAX_SECS).min(MAX_SECS) * SECOND;
             let steps = timeline(scenario, attack.variant, (end - begin).max(SECOND) - SECOND / 10);
             // No one acts on the millisecond, as a file has it: each repetition is off by something.

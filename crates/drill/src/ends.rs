@@ -4,7 +4,7 @@
 
 use crate::act::End;
 use crate::cluster::{Cluster, Pod};
-use crate::text::json;
+use crate::text::fnv;
 
 /// The API server's address inside the cluster.
 const API_SERVER: &str = "10.96.0.1";
@@ -72,23 +72,12 @@ pub(crate) fn is_private(address: &str) -> bool {
     second.is_some_and(|second: u8| (16..32).contains(&second))
 }
 
-/// A number that belongs to some texts: the same for the same ones. FNV-1a.
+/// A number that belongs to some texts: the same for the same ones.
 pub(crate) fn number_of(texts: &[&str]) -> u64 {
-    let bytes = texts.iter().flat_map(|text| text.bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv(texts.iter().flat_map(|text| text.bytes()));
     // Texts that differ in their last letter differ in the low bits alone.
     let hash = (hash ^ hash >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     hash ^ hash >> 32
-}
-
-/// Text inside a JSON string; most has nothing to escape.
-pub(crate) fn plain(out: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push_str(text);
-    } else {
-        json(out, text);
-    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use palisade_events::time::{Micros, SECOND};
 
 use crate::act::{Connect, End, Lookup, Transport, Verdict};
 use crate::cluster::Cluster;
-use crate::ends::{node_of, plain};
+use crate::ends::node_of;
 use crate::record::{Label, Stream};
-use crate::text::number;
+use crate::text::{number, plain};
 use crate::wire::Wire;
 
 use self::flow::{Direction, Flow, Seen, What, is_of_cluster};

@@ -9,7 +9,7 @@ use palisade_events::time::Micros;
 use crate::act::RegistryEvent;
 use crate::random::Random;
 use crate::record::Label;
-use crate::text::{go_json, hex, number, uuid};
+use crate::text::{fnv, go_json, hex, number, uuid};
 use crate::wire::Wire;
 
 /// The registry's host, which image references begin with.
@@ -81,13 +81,13 @@ fn target(out: &mut String, event: &RegistryEvent<'_>) {
             out.push('"');
         }
         "mount" => {
-            let size = 2_000_000 + Random::new(seed(digest)).below(60_000_000);
+            let size = 2_000_000 + Random::new(fnv(digest.bytes())).below(60_000_000);
             descriptor(out, "application/octet-stream", size, digest);
             place(out, size, event.repository, "platform/base", "blobs", digest);
         }
         _ => {
             // The same manifest has the same size and the same content, whoever asks for it.
-            let mut content = Random::new(seed(digest));
+            let mut content = Random::new(fnv(digest.bytes()));
             let size = 700 + content.below(1_800);
             descriptor(out, "application/vnd.docker.distribution.manifest.v2+json", size, digest);
             place(out, size, event.repository, "", "manifests", digest);
@@ -97,7 +97,7 @@ fn target(out: &mut String, event: &RegistryEvent<'_>) {
                 out.push('"');
             }
             // A configuration, the layer that all images of a repository begin with, and its own.
-            let mut base = Random::new(seed(event.repository));
+            let mut base = Random::new(fnv(event.repository.bytes()));
             let config = "application/vnd.docker.container.image.v1+json";
             let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
             out.push_str(",\"references\":[");
@@ -153,11 +153,6 @@ fn reference(out: &mut String, media_type: &str, size_min: u64, size_spread: u64
         hex(out, random.next(), 16);
     }
     out.push_str("\"}");
-}
-
-/// FNV-1a.
-fn seed(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

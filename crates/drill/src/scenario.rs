@@ -5,7 +5,7 @@
 
 mod act;
 mod file;
-mod shipped;
+pub(crate) mod shipped;
 pub(crate) mod cast;
 pub(crate) mod stage;
 pub(crate) mod timeline;

@@ -5,19 +5,17 @@
 
 use palisade_events::time::Micros;
 
-use self::told::{Told, plain, stamp};
+use self::told::{Told, stamp};
 use self::watched::Argument;
-use crate::act::{Access, Connect, End, Outcome, Process, Touch, Transport};
+use crate::act::{Access, Connect, Outcome, Process, Touch, Transport};
 use crate::cluster::Cluster;
+use crate::ends::address;
 use crate::record::{Label, Stream};
-use crate::text::number;
+use crate::text::{number, plain};
 use crate::wire::Wire;
 
 mod told;
 mod watched;
-
-/// The API server's address inside the cluster.
-const API_SERVER: &str = "10.96.0.1";
 
 /// A function of the kernel that a policy watches, as it was called.
 struct Call {
@@ -154,15 +152,6 @@ impl Wire {
         }
         out.push('}');
         self.send_node(Stream::Tetragon, told.node, at, told.host, label);
-    }
-}
-
-fn address<'e>(cluster: &'e Cluster, end: End<'e>) -> &'e str {
-    match end {
-        End::Pod(pod) => &pod.ip,
-        End::Node(node) => cluster.nodes.get(node).map_or("", |node| &node.ip),
-        End::ApiServer => API_SERVER,
-        End::Outside { ip, .. } => ip,
     }
 }
 

@@ -138,6 +138,26 @@ fn json_char(out: &mut String, c: char) {
     }
 }
 
+/// Text inside a JSON string; most has nothing to escape.
+pub(crate) fn plain(out: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(text);
+    } else {
+        json(out, text);
+    }
+}
+
+/// The last part of a path.
+pub(crate) fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A number that belongs to some bytes: FNV-1a.
+pub(crate) fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let bytes = bytes.into_iter();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Some random letters and digits of the alphabet that Kubernetes uses for generated names.
 pub(crate) fn suffix(random: &mut Random, length: usize) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";

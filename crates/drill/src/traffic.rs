@@ -5,7 +5,7 @@
 
 use palisade_events::time::{DAY, Micros, SECOND};
 
-use crate::act::{Connect, End, Login, Lookup, Place, Process, Terminal, Transport, Verdict};
+use crate::act::{Connect, End, Lookup, Process, Transport, Verdict};
 use crate::builds;
 use crate::cluster::{Cluster, Pod};
 use crate::ends::number_of;
@@ -174,18 +174,8 @@ fn main_of_web(pod: &Pod, now: Micros) -> Process<'_> {
     let own = number_of(&[&pod.uid]);
     let restart = MONDAY_MORNING + (now - MONDAY_MORNING).div_euclid(RESTART_EVERY) * RESTART_EVERY;
     let started = restart - (own >> 32) as Micros % (9 * DAY) - SECOND;
-    Process {
-        place: Place::Pod(pod),
-        pid: 1_420 + own % 570,
-        exe: "/app/web",
-        argv: &["web", "--config=/etc/web/config.yaml"],
-        cwd: "/app",
-        uid: 1_000,
-        login: Login::None,
-        terminal: Terminal::None,
-        parent: Wire::shim(pod, started),
-        started,
-    }
+    let argv = &["web", "--config=/etc/web/config.yaml"];
+    Process { cwd: "/app", uid: 1_000, ..Process::contained(pod, 1_420 + own % 570, started, "/app/web", argv) }
 }
 
 fn web_to_database(cluster: &Cluster, wire: &mut Wire, now: Micros) {
@@ -336,7 +326,7 @@ fn pull(cluster: &Cluster, wire: &mut Wire, now: Micros) {
     let pod = wire.random.pick(&cluster.pods);
     let (from, to) = (End::Node(pod.node), End::Outside { ip: REGISTRY_ADDRESS, name: REGISTRY_HOST });
     go(cluster, wire, now, &Way { from, to, port: 443, size: [22_000, 64_000_000], lasts: 8 * SECOND }, 3, None);
-    builds::pull_image(cluster, wire, now + 60_000, pod);
+    builds::pull_image(cluster, wire, now + 60_000, pod, None);
 }
 
 /// A pod of an application talks to one of the services outside that it was made to talk to.

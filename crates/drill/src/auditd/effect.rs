@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use super::base;
 use crate::act::{Access, Touch};
+use crate::text::base;
 
 /// The folder that relative paths begin at is the working one.
 const AT_FDCWD: Option<u64> = Some(0xffff_ff9c);

@@ -5,6 +5,7 @@
 
 use super::effect::Kind;
 use crate::act::{Access, Place, Touch};
+use crate::text::base;
 
 const READ: u8 = 1;
 const WRITE: u8 = 2;
@@ -98,7 +99,7 @@ pub(super) fn mode(kind: Kind, path: &str) -> &'static str {
 
 /// Whether the process sees the node's files: it runs there, or it went there from a container.
 fn is_among_hosts(touch: &Touch<'_>) -> bool {
-    let enters = |exe: &str| matches!(super::base(exe), "nsenter" | "chroot");
+    let enters = |exe: &str| matches!(base(exe), "nsenter" | "chroot");
     matches!(touch.by.place, Place::Node(_)) || enters(touch.by.exe) || enters(touch.by.parent.exe)
 }
 

@@ -9,9 +9,10 @@ use super::rules::{self, Rule};
 use super::stock::{Seen, is_sensitive_name};
 use super::{Field, Value, parent_name};
 use crate::act::{Access, Outcome, Place, Terminal, Touch};
-use crate::auditd::{base, comm};
+use crate::auditd::comm;
 use crate::cluster::Cluster;
 use crate::record::Label;
+use crate::text::base;
 use crate::wire::Wire;
 
 /// A program that runs for longer has read all that it needs to begin.

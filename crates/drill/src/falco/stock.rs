@@ -121,18 +121,8 @@ impl Wire {
 /// A container's own program, for what nobody else did.
 pub(super) fn own_process<'p>(pod: &'p Pod, at: Micros, exe: &'p str, argv: &'p [&'p str]) -> Process<'p> {
     let parent = Wire::shim(pod, at);
-    Process {
-        place: Place::Pod(pod),
-        pid: parent.pid + 1,
-        exe,
-        argv,
-        cwd: "/",
-        uid: 0,
-        login: Login::None,
-        terminal: Terminal::None,
-        parent: Parent { started: at, ..parent },
-        started: at,
-    }
+    let own = Process::contained(pod, parent.pid + 1, at, exe, argv);
+    Process { parent: Parent { started: at, ..parent }, ..own }
 }
 
 /// The rule that tells of a program's start.

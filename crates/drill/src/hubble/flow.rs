@@ -4,9 +4,9 @@ use palisade_events::time::Micros;
 
 use crate::act::{End, Lookup, Transport};
 use crate::cluster::{Cluster, Pod};
-use crate::ends::{Kind, address, number_of, plain};
+use crate::ends::{Kind, address, number_of};
 use crate::record::{Label, Stream};
-use crate::text::{hex, number, uuid_of};
+use crate::text::{hex, number, plain, uuid_of};
 use crate::wire::Wire;
 
 /// How long an answer of DNS that has none may be kept.

@@ -11,6 +11,7 @@ use super::stage::Ran;
 use super::timeline::Due;
 use super::{PodKind, PodPart, Scenario, ScenarioError, Variant};
 use crate::body::PodPower;
+use crate::builds;
 use crate::cluster::{self, Actor, Cluster, Pod};
 use crate::random::Random;
 use crate::text::{hex, number, suffix};
@@ -107,7 +108,7 @@ impl Cast {
                     let workload = name.rsplit_once('-').map_or(name.as_str(), |(workload, _)| workload).to_owned();
                     let repository = repository.to_owned();
                     let nodes = cluster.nodes.len();
-                    let short = repository.trim_start_matches("registry.example.com/").to_owned();
+                    let short = builds::in_registry(&repository).unwrap_or(&repository).to_owned();
                     let mut pod = cluster::pod(
                         &namespace, &name, &workload, &container, repository, tag, &account, nodes, random,
                     );

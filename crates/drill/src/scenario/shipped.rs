@@ -5,7 +5,7 @@
 use super::{Scenario, ScenarioError};
 
 /// Their files' texts, in the order of the alphabet.
-pub(crate) const TEXTS: &[(&str, &str)] = &[
+const TEXTS: &[(&str, &str)] = &[
     ("account-manipulation", include_str!("../../scenarios/account-manipulation.toml")),
     ("api-discovery-from-pod", include_str!("../../scenarios/api-discovery-from-pod.toml")),
     ("api-exhausted", include_str!("../../scenarios/api-exhausted.toml")),
@@ -54,6 +54,11 @@ pub(crate) const TEXTS: &[(&str, &str)] = &[
     ("traces-removed", include_str!("../../scenarios/traces-removed.toml")),
     ("typosquat-image", include_str!("../../scenarios/typosquat-image.toml")),
 ];
+
+/// The scenario of an id, if one ships.
+pub(crate) fn scenario(id: &str) -> Option<Result<Scenario, ScenarioError>> {
+    TEXTS.iter().find(|(shipped, _)| *shipped == id).map(|(_, text)| Scenario::parse(text))
+}
 
 /// All scenarios that ship, in the order of their ids.
 ///

@@ -13,11 +13,12 @@ use crate::act::{
 };
 use crate::audit::{Answer, PODS, Request};
 use crate::body::{self, PodPower};
+use crate::builds;
 use crate::cluster::Cluster;
 use crate::falco::Alert;
 use crate::record::{Label, Stream};
 use crate::scenario::timeline::Due;
-use crate::text::go_json;
+use crate::text::{base, go_json};
 use crate::wire::{Loss, Stated, Wire};
 
 /// Does one act of a step.
@@ -153,7 +154,7 @@ impl Stage<'_> {
                     syscall: "execve",
                     exe: &ran.exe,
                     command: &command,
-                    parent: name_of(&ran.parent.1),
+                    parent: base(&ran.parent.1),
                     tty: if ran.terminal == Terminal::Attached { 34_816 } else { 0 },
                     fd: "",
                 };
@@ -239,18 +240,7 @@ impl Stage<'_> {
             self.wire.request(at + SECOND / 20, &Request { answer, subresource: "binding", ..request }, label);
         }
         let node = cluster.node_of(pod);
-        if let Some(repository) = pod.image.repository.strip_prefix("registry.example.com/") {
-            let pull = RegistryEvent {
-                action: "pull",
-                repository,
-                tag: &pod.image.tag,
-                digest: &pod.image.digest,
-                user: "system:image-puller",
-                address: &node.ip,
-                agent: "containerd/2.1.4",
-            };
-            self.wire.registry(at + SECOND / 4, &pull, label);
-        }
+        builds::pull_image(cluster, self.wire, at + SECOND / 4, pod, label);
         const HOST: [&str; 12] =
             ["nsenter", "--target", "1", "--mount", "--uts", "--ipc", "--net", "--pid", "--", "sh", "-c", "sleep 1d"];
         let own = format!("/app/{}", pod.container);
@@ -262,18 +252,7 @@ impl Stage<'_> {
             argv.iter().map(|word| self.cast.fill(word, self.repetition, at, random).into_owned()).collect();
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let started = at + SECOND;
-        let process = Process {
-            place: Place::Pod(pod),
-            pid: self.wire.next_pid(pod.node),
-            exe: &exe,
-            argv: &argv,
-            cwd: "/",
-            uid: 0,
-            login: Login::None,
-            terminal: Terminal::None,
-            parent: Wire::shim(pod, started),
-            started,
-        };
+        let process = Process::contained(pod, self.wire.next_pid(pod.node), started, &exe, &argv);
         self.wire.launch(cluster, &process, 3_600 * SECOND, label);
         if power.as_ref().is_some_and(PodPower::is_privileged) && self.wire.watches(Stream::Falco) {
             self.wire.falco_privileged_container(cluster, started, pod, label);
@@ -330,7 +309,7 @@ impl Stage<'_> {
         Ran {
             place: place.into(),
             pid: self.wire.next_pid(node),
-            argv: vec![name_of(&exe).to_owned()],
+            argv: vec![base(&exe).to_owned()],
             exe,
             cwd: "/".into(),
             uid: 0,
@@ -450,10 +429,6 @@ fn login_of(name: Option<&str>) -> Login<'_> {
         Some("root") => Login::Person(0, "root", "pts1", 977),
         Some(name) => Login::Person(1_000, name, "pts0", 811),
     }
-}
-
-fn name_of(exe: &str) -> &str {
-    exe.rsplit('/').next().unwrap_or(exe)
 }
 
 /// Where a program is that is called by its name.

@@ -214,7 +214,7 @@ pub(super) fn roll_out(scene: &mut Scene<'_>) {
             for (nth, (made, old)) in (1..).zip(new.iter().zip(old)) {
                 let request = Request::new(sets, "create", PODS, namespace, &old.name);
                 scene.request(nth * 2 * SECOND, &Request { answer: CREATED, ..request });
-                builds::pull_image(cluster, scene.wire, scene.now + nth * 2 * SECOND + SECOND / 2, old);
+                builds::pull_image(cluster, scene.wire, scene.now + nth * 2 * SECOND + SECOND / 2, old, None);
                 scene.stop_pod(nth * 2 * SECOND + SECOND, sets, made);
             }
         }

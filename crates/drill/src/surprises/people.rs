@@ -116,7 +116,7 @@ pub(super) fn debugging(scene: &mut Scene<'_>) {
             );
             let request = Request::new(developer, "patch", PODS, namespace, pod_name);
             scene.request(0, &Request { subresource: "ephemeralcontainers", request_object: &patch, ..request });
-            builds::pull_image(cluster, scene.wire, scene.now + SECOND / 2, &tools);
+            builds::pull_image(cluster, scene.wire, scene.now + SECOND / 2, &tools, None);
             let query = format!("container={}&stdin=true&stdout=true&tty=true", tools.container);
             scene.session(SECOND * 3 / 2, 600 * SECOND, developer, &tools, ("attach", &query));
             debug.begin(scene, 600 * SECOND);

@@ -152,7 +152,7 @@ impl<'s> Scene<'s> {
         let request = Request::new(&node.kubelet, "create", SERVICE_ACCOUNTS, &pod.namespace, &pod.account);
         let request = Request { answer: CREATED, subresource: "token", request_object: &asked, ..request };
         self.request(after + SECOND / 5, &request);
-        builds::pull_image(cluster, self.wire, at + SECOND / 3, pod);
+        builds::pull_image(cluster, self.wire, at + SECOND / 3, pod, None);
         let exe = ["/app/", &pod.container].concat();
         let argv: &[&str] = &[&exe];
         let program = Process { uid: 1_000, ..self.inside(after + SECOND, pod, &exe, argv) };
@@ -172,19 +172,7 @@ impl<'s> Scene<'s> {
 
     /// A program in a pod's container, started by the container's shim.
     pub(super) fn inside<'p>(&mut self, after: Micros, pod: &'p Pod, exe: &'p str, argv: &'p [&'p str]) -> Process<'p> {
-        let started = self.now + after;
-        Process {
-            place: Place::Pod(pod),
-            pid: self.wire.next_pid(pod.node),
-            exe,
-            argv,
-            cwd: "/",
-            uid: 0,
-            login: Login::None,
-            terminal: Terminal::None,
-            parent: Wire::shim(pod, started),
-            started,
-        }
+        Process::contained(pod, self.wire.next_pid(pod.node), self.now + after, exe, argv)
     }
 
     pub(super) fn launch(&mut self, lasts: Micros, process: &Process<'_>) {

@@ -8,7 +8,7 @@ use palisade_events::time::{DAY, Micros, SECOND};
 use crate::act::{Login, Parent, Place, Process, Terminal};
 use crate::cluster::{Cluster, Pod};
 use crate::settings::MONDAY_MORNING;
-use crate::text::{clock, digits, json, number};
+use crate::text::{clock, digits, fnv, number, plain};
 use crate::wire::Wire;
 
 /// Nodes are booted anew this often, each on a day of its own: uptimes are those of real nodes, whatever the drill's start.
@@ -305,7 +305,7 @@ fn instance(host: &str, uptime: Micros, pid: u64, started: Micros) -> Instance<'
 
 /// How long a node has been up at a time.
 fn uptime(host: &str, at: Micros) -> Micros {
-    let own = (hash(host.as_bytes()) % (80 * DAY as u64)) as Micros;
+    let own = (fnv(host.bytes()) % (80 * DAY as u64)) as Micros;
     at.wrapping_sub(NO_BOOT_SINCE).wrapping_add(own).rem_euclid(BOOT_EVERY)
 }
 
@@ -316,7 +316,7 @@ fn daemon_start(daemon: &Parent<'_>, pod: Option<&Pod>) -> Micros {
         return SECOND;
     }
     let container = pod.and_then(|pod| pod.container_id.as_bytes().get(..12)).unwrap_or_default();
-    let own = mixed(hash(daemon.exe.as_bytes()) ^ hash(container)) % (50 * SECOND as u64);
+    let own = mixed(fnv(daemon.exe.bytes()) ^ fnv(container.iter().copied())) % (50 * SECOND as u64);
     9 * SECOND + own as Micros
 }
 
@@ -325,25 +325,11 @@ pub(super) fn nanos_of(at: Micros, pid: u64) -> u64 {
     mixed(at as u64 ^ pid << 40) % 1_000
 }
 
-/// FNV-1a.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// Spreads close numbers wide.
 pub(super) fn mixed(number: u64) -> u64 {
     let number = (number ^ number >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     let number = (number ^ number >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     number ^ number >> 32
-}
-
-/// Text inside a JSON string; most has nothing to escape.
-pub(super) fn plain(out: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push_str(text);
-    } else {
-        json(out, text);
-    }
 }
 
 /// `2026-01-31T23:59:59.123456789Z`, or without a fraction. One event names several days, and the wire's calendar

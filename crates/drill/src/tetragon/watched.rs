@@ -3,9 +3,8 @@
 //! Hooks of the security modules are asked only about what file permissions allow; what fails is seen at the system call.
 //! Not here: the rest of the event.
 
-use super::told::plain;
 use crate::act::{Access, Outcome, Touch};
-use crate::text::number;
+use crate::text::{base, number, plain};
 
 /// Files whose paths begin so.
 const FILES: [(&str, &str); 6] = [
@@ -140,7 +139,7 @@ pub(super) fn hook<'t>(touch: &Touch<'t>) -> Hook<'t> {
     const EACCES: i64 = -13;
     const EPERM: i64 = -1;
     let path = touch.path;
-    let name = touch.by.exe.rsplit('/').next().unwrap_or_default();
+    let name = base(touch.by.exe);
     let (function, arguments, returned) = match (touch.outcome, touch.access) {
         (Outcome::Success, Access::Read) => match module(touch) {
             Some(_) => ("security_kernel_read_file", [File(path), Number(2), Absent], 0),
@@ -176,11 +175,11 @@ pub(super) fn hook<'t>(touch: &Touch<'t>) -> Hook<'t> {
 
 /// The kernel module that a program loads by reading the file.
 pub(super) fn module<'t>(touch: &Touch<'t>) -> Option<&'t str> {
-    let loader = touch.by.exe.rsplit('/').next()?;
+    let loader = base(touch.by.exe);
     if touch.access != Access::Read || !matches!(loader, "insmod" | "modprobe" | "kmod") {
         return None;
     }
-    let (name, _) = touch.path.rsplit('/').next()?.split_once(".ko")?;
+    let (name, _) = base(touch.path).split_once(".ko")?;
     Some(name)
 }
 

@@ -3,7 +3,6 @@
 //! The broker is librdkafka's mock cluster, which keeps only a few megabytes per partition: the producer therefore never
 //! runs far ahead of what the pipeline has read.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use palisade::config::{LakeConfig, SourceConfig, SourceKind};
 use palisade::events::time::format_rfc3339;
 use palisade::metrics::Metrics;
@@ -20,11 +19,12 @@ use palisade::run::{RunOptions, Until};
 use palisade::{Config, Error, Ownership, Plan, Result, Severity};
 use palisade_drill::{Attack, Drill, Settings, Stream};
 use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 
 use super::show::Screen;
-use super::term::{BOLD, DIM};
+use super::term::{BOLD, DIM, simulated_time};
 
 /// Records that the producer may be ahead of the pipeline: about 6 MB over nine partitions that keep 5 MB each.
 const AHEAD_MAX: u64 = 4_000;
@@ -77,7 +77,7 @@ impl Demo {
         }
         let metrics = Arc::new(Metrics::new());
         let stop = super::stop_on_signals()?;
-        let bar = bar(json, settings.duration_secs);
+        let bar = simulated_time(json, settings.duration_secs, "");
         let (screen, seen) =
             Screen::new(json, if json { Severity::Informational } else { Severity::Medium }, Some(bar.clone()));
         let producer =
@@ -171,16 +171,6 @@ fn introduce(settings: &Settings, rules: usize) {
     );
 }
 
-fn bar(json: bool, secs: u64) -> ProgressBar {
-    if json || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(secs);
-    let style = ProgressStyle::with_template("{bar:40.cyan} {percent}% of the simulated time, {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
 /// The thread that plays the cluster.
 struct Production(JoinHandle<Result<u64>>);
 
@@ -231,13 +221,21 @@ impl Production {
 }
 
 fn send(producer: &BaseProducer<DefaultProducerContext>, record: &palisade_drill::Record) -> Result<()> {
-    let mut message: BaseRecord<'_, str, [u8]> = BaseRecord::to(record.stream.topic())
+    let message: BaseRecord<'_, str, [u8]> = BaseRecord::to(record.stream.topic())
         .key(record.key.as_str())
         .payload(record.payload.as_slice())
         .timestamp(record.time / 1000);
+    enqueue(producer, message).map_err(|e| Error::State(format!("embedded broker: {e}")))
+}
+
+/// Hands a record to a producer, waiting while its queue is full.
+pub(super) fn enqueue(
+    producer: &BaseProducer<DefaultProducerContext>,
+    mut message: BaseRecord<'_, str, [u8]>,
+) -> KafkaResult<()> {
     while let Err((error, back)) = producer.send(message) {
-        if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
-            return Err(Error::State(format!("embedded broker: {error}")));
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+            return Err(error);
         }
         producer.poll(Duration::from_millis(10));
         message = back;

@@ -1,9 +1,10 @@
 //! Colours and errors on a terminal. Colour codes are stripped where the output is no terminal.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 use palisade::{Error, Result, Severity};
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -19,6 +20,17 @@ pub(crate) fn style_of(severity: Severity) -> Style {
         Severity::Informational => AnsiColor::White,
     };
     Style::new().bold().fg_color(Some(colour.into()))
+}
+
+/// A bar over so many seconds of simulated time, for people who watch; `more` is what the template ends with.
+pub(crate) fn simulated_time(json: bool, secs: u64, more: &str) -> ProgressBar {
+    if json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(secs);
+    let template = format!("{{bar:40.cyan}} {{percent}}% of the simulated time, {{msg}}{more}");
+    bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
 }
 
 /// Text from events as it may go to a terminal: what would move the cursor, change colours or reorder the line is spelled

@@ -3,18 +3,19 @@
 //! Not here: what is written, which is the drill crate's.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::{Compression, GzBuilder};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use palisade::{Error, Result};
 use palisade_drill::dataset::{LOSSES_FILE, Ledger, SETTINGS_FILE, TRUTH_FILE, losses, settings_text};
 use palisade_drill::{Drill, Record, Settings, Stream};
 
+use super::super::term::simulated_time;
 use super::arguments::Shape;
 
 /// Starts a drill. Scenario errors are mistakes of whoever wrote the scenario.
@@ -185,13 +186,7 @@ pub(super) fn produce(
             message = message
                 .headers(OwnedHeaders::new().insert(Header { key: "palisade-truth", value: Some(value.as_bytes()) }));
         }
-        while let Err((error, back)) = producer.send(message) {
-            if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
-                return Err(failed(error));
-            }
-            producer.poll(Duration::from_millis(10));
-            message = back;
-        }
+        super::super::demo::enqueue(&producer, message).map_err(failed)?;
         sent += 1;
         if sent.is_multiple_of(256) {
             producer.poll(Duration::ZERO);
@@ -207,15 +202,9 @@ pub(super) fn produce(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A bar over the simulated time, for people who watch.
+/// A bar over the simulated time.
 pub(super) fn bar(json: bool, secs: u64) -> ProgressBar {
-    if json || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(secs);
-    let style = ProgressStyle::with_template("{bar:40.cyan} {percent}% of the simulated time, {msg}, {elapsed}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+    simulated_time(json, secs, ", {elapsed}")
 }
 
 fn show(bar: &ProgressBar, settings: &Settings, record: &Record, written: u64) {
