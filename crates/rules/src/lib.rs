@@ -45,7 +45,7 @@ use std::path::PathBuf;
 
 pub use engine::{Engine, Match};
 pub use json::{JsonEvent, batch_of_json, fields_of_json, fields_of_raw, put_json};
-pub use pack::{PackInfo, Problem, RuleSet};
+pub use pack::{PackInfo, Problem, Reading, RuleSet};
 pub use rule::{Logsource, Rule};
 
 /// Says why rules cannot be loaded or compiled at all. What is wrong with one rule is a [`Problem`] instead.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rsigma_parser::parse_sigma_yaml;
 use serde_yaml_ng::Value;
 
-use crate::pack::{PackInfo, Problem};
+use crate::pack::{PackInfo, Problem, Reading};
 use crate::rule::Rule;
 use crate::{Error, Result};
 
@@ -17,6 +17,7 @@ use crate::{Error, Result};
 pub(crate) fn path(
     path: &Path,
     pack: &PackInfo,
+    reading: Reading,
     rules: &mut Vec<(PathBuf, Rule)>,
     problems: &mut Vec<Problem>,
 ) -> Result<()> {
@@ -27,7 +28,7 @@ pub(crate) fn path(
             problems.push(Problem { path: path.into(), rule: None, why: "text that is not UTF-8".into(), fatal: true });
             return Ok(());
         };
-        let (own, wrong) = documents(path, &text, pack);
+        let (own, wrong) = documents(path, &text, pack, reading);
         rules.extend(own.into_iter().map(|rule| (path.to_owned(), rule)));
         problems.extend(wrong);
         return Ok(());
@@ -36,7 +37,7 @@ pub(crate) fn path(
     if described.is_file() {
         let text = fs::read_to_string(&described).map_err(unread)?;
         return match toml::from_str::<PackInfo>(&text) {
-            Ok(own) => self::path(&path.join("rules"), &own, rules, problems),
+            Ok(own) => self::path(&path.join("rules"), &own, reading, rules, problems),
             Err(e) => {
                 problems.push(Problem { path: described, rule: None, why: e.to_string(), fatal: true });
                 Ok(())
@@ -51,14 +52,14 @@ pub(crate) fn path(
     entries.sort_unstable();
     for entry in entries {
         if entry.is_dir() || entry.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-            self::path(&entry, pack, rules, problems)?;
+            self::path(&entry, pack, reading, rules, problems)?;
         }
     }
     Ok(())
 }
 
 /// Reads the documents of one file.
-pub(crate) fn documents(path: &Path, text: &str, pack: &PackInfo) -> (Vec<Rule>, Vec<Problem>) {
+pub(crate) fn documents(path: &Path, text: &str, pack: &PackInfo, reading: Reading) -> (Vec<Rule>, Vec<Problem>) {
     let mut rules = Vec::new();
     let mut problems = Vec::new();
     for document in split(text) {
@@ -90,7 +91,7 @@ pub(crate) fn documents(path: &Path, text: &str, pack: &PackInfo) -> (Vec<Rule>,
         }
         for sigma in parsed.rules {
             let title = sigma.title.clone();
-            match Rule::new(sigma, document, pack) {
+            match Rule::new(sigma, document, pack, reading) {
                 Ok(rule) => rules.push(rule),
                 Err(why) => wrong(why, Some(title), true),
             }
@@ -177,7 +178,7 @@ mod tests {
     const RULE: &str = "title: A\nlogsource: {product: test}\ndetection:\n  s: {F: x}\n  condition: s\n";
 
     fn load(text: &str) -> (usize, Vec<(Option<String>, String, bool)>) {
-        let (rules, problems) = documents(Path::new("r.yml"), text, &PackInfo::default());
+        let (rules, problems) = documents(Path::new("r.yml"), text, &PackInfo::default(), Reading::Taxonomy);
         (rules.len(), problems.into_iter().map(|p| (p.rule, p.why, p.fatal)).collect())
     }
 

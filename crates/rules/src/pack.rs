@@ -19,6 +19,16 @@ pub struct RuleSet {
     rules: Vec<Rule>,
 }
 
+/// What logsources and field names mean when rules are loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// The field map decides which rows a logsource means, and which columns and paths a field name.
+    #[default]
+    Taxonomy,
+    /// Every rule sees every row, and a field is the path of the payload that it spells.
+    AsWritten,
+}
+
 /// Something wrong with a rule or its file. The other rules are loaded all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -68,7 +78,7 @@ impl RuleSet {
         let pack = starter::info()?;
         let mut rules = Vec::new();
         for (name, text) in starter::RULES {
-            let (own, problems) = load::documents(Path::new(name), text, &pack);
+            let (own, problems) = load::documents(Path::new(name), text, &pack, Reading::Taxonomy);
             if let Some(problem) = problems.into_iter().next() {
                 return Err(Error::Pack(problem.to_string()));
             }
@@ -83,10 +93,18 @@ impl RuleSet {
     /// # Errors
     /// When a path does not exist or cannot be read. What is wrong inside a file is returned as a [`Problem`].
     pub fn load(paths: &[PathBuf]) -> Result<(Self, Vec<Problem>)> {
+        Self::load_as(paths, Reading::Taxonomy)
+    }
+
+    /// Loads rules as [`RuleSet::load`] does, with another reading of logsources and fields.
+    ///
+    /// # Errors
+    /// As [`RuleSet::load`].
+    pub fn load_as(paths: &[PathBuf], reading: Reading) -> Result<(Self, Vec<Problem>)> {
         let mut rules = Vec::new();
         let mut problems = Vec::new();
         for path in paths {
-            load::path(path, &PackInfo::default(), &mut rules, &mut problems)?;
+            load::path(path, &PackInfo::default(), reading, &mut rules, &mut problems)?;
         }
         let (set, doubles) = Self::of(rules.iter().map(|(_, rule)| rule.clone()).collect());
         for double in doubles {
@@ -103,7 +121,7 @@ impl RuleSet {
 
     /// Reads rules from one text, as from a file of that name.
     pub fn parse(name: &str, text: &str) -> (Self, Vec<Problem>) {
-        let (rules, mut problems) = load::documents(Path::new(name), text, &PackInfo::default());
+        let (rules, mut problems) = load::documents(Path::new(name), text, &PackInfo::default(), Reading::Taxonomy);
         let (set, doubles) = Self::of(rules);
         problems.extend(doubles.into_iter().map(|double| Problem {
             path: name.into(),

@@ -5,7 +5,7 @@ use rsigma_parser::{SigmaRule, Status};
 use serde::Deserialize;
 
 use crate::lower::{Lowered, lower};
-use crate::pack::PackInfo;
+use crate::pack::{PackInfo, Reading};
 use crate::taxonomy::{self, Names, RowFilter};
 
 /// A Sigma rule, ready to compile.
@@ -71,7 +71,7 @@ impl Rule {
     ///
     /// # Errors
     /// The construct that is not honoured.
-    pub(crate) fn new(sigma: SigmaRule, text: &str, pack: &PackInfo) -> Result<Self, String> {
+    pub(crate) fn new(sigma: SigmaRule, text: &str, pack: &PackInfo, reading: Reading) -> Result<Self, String> {
         if rsigma_parser::is_unsupported(sigma.sigma_version) {
             return Err("`sigma-version` above what is known".into());
         }
@@ -85,7 +85,11 @@ impl Rule {
             Some(value) => Some(Custom::deserialize(value).map_err(|e| format!("`palisade`: {e}"))?),
         };
         let is_ours = custom.is_some() || sigma.taxonomy.as_deref() == Some("palisade");
-        let names = if is_ours { Names::Ours } else { Names::Theirs };
+        let names = match reading {
+            Reading::AsWritten => Names::Written,
+            Reading::Taxonomy if is_ours => Names::Ours,
+            Reading::Taxonomy => Names::Theirs,
+        };
         let logsource = Logsource {
             category: sigma.logsource.category,
             product: sigma.logsource.product,

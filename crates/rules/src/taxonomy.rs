@@ -46,6 +46,8 @@ pub(crate) enum Names {
     Ours,
     /// The rule is written for the original payload.
     Theirs,
+    /// Every field is a path of the payload, whatever its name, and every rule sees every row.
+    Written,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +108,9 @@ pub(crate) fn same_columns(format: &str) -> impl Iterator<Item = (&'static str, 
 /// # Errors
 /// When the logsource names nothing.
 pub(crate) fn meaning(logsource: &Logsource, names: Names) -> Result<(RowFilter, Fields), String> {
+    if names == Names::Written {
+        return Ok((RowFilter::default(), Fields { map: None, names }));
+    }
     let taxonomy = TAXONOMY.as_ref().map_err(|e| format!("the built-in field map: {e}"))?;
     if let Some(entry) = taxonomy.logsource.iter().find(|entry| entry.accepts(logsource)) {
         let map = match &entry.map {
@@ -149,7 +154,7 @@ impl Fields {
         // Columns of one word (`time`, `message`, `source`) are also common keys of logs; no log has the others.
         let is_ours = self.names == Names::Ours || field.contains('_');
         match AnyColumn::named(field) {
-            Some(column) if is_ours => vec![Source::Column(column)],
+            Some(column) if is_ours && self.names != Names::Written => vec![Source::Column(column)],
             _ => vec![Source::Raw(rsigma_parser::fieldpath::unescape_brackets(field).into())],
         }
     }
