@@ -134,11 +134,13 @@ pub enum DecisionKind {
     Silent,
     /// Until when the rows of a lane may claim to be, from a record on.
     Believe,
+    /// Other rules judge what comes after.
+    Rules,
 }
 
 impl DecisionKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Start,
         Self::Join,
         Self::Leave,
@@ -148,6 +150,7 @@ impl DecisionKind {
         Self::Without,
         Self::Silent,
         Self::Believe,
+        Self::Rules,
     ];
 
     /// Whether what came after depends on the place of all lanes when it was made, so that a replay must repeat it there.
@@ -173,6 +176,7 @@ impl DecisionKind {
             Self::Without => "without",
             Self::Silent => "silent",
             Self::Believe => "believe",
+            Self::Rules => "rules",
         }
     }
 }

@@ -287,13 +287,16 @@ pub enum BeginConfig {
 pub struct RulesConfig {
     /// Whether the starter pack runs.
     pub starter: bool,
-    /// Files and folders of Sigma rules.
+    /// Files and folders of Sigma rules and packs.
     pub paths: Vec<PathBuf>,
+    /// How often `palisade run` looks whether they have changed, in seconds; 0 for never. A change that does not load leaves
+    /// the rules as they are.
+    pub reload_secs: f64,
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        Self { starter: true, paths: Vec::new() }
+        Self { starter: true, paths: Vec::new(), reload_secs: 10.0 }
     }
 }
 

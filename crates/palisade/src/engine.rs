@@ -13,6 +13,7 @@ use palisade_events::facts::{Coverage, Decision, DecisionKind};
 use palisade_events::seam::{PaneCoverage, Resume};
 use palisade_events::time::{Micros, format_rfc3339};
 use palisade_events::{Detector, Finding, Lane, Pane};
+use palisade_ingest::Decoder;
 use serde::{Deserialize, Serialize};
 
 pub use self::belief::Belief;
@@ -27,7 +28,7 @@ mod replay;
 mod state;
 
 use self::silence::{Key, Silences, Span};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Name of a lane as offsets and state are recorded under it: `source/lane key`.
 pub type LaneKey = String;
@@ -566,6 +567,26 @@ impl Engine {
         let all = self.detectors.iter().map(|detector| (detector.uid(), detector.gauges()));
         let all = all.chain([("silence", self.silences.gauges().to_vec())]);
         all.flat_map(|(uid, gauges)| gauges.into_iter().map(move |(what, count)| (uid, what, count))).collect()
+    }
+
+    /// Gives all lanes other rules, and decoders that extract the fields which those ask for. What decoders hold in assembly
+    /// goes along.
+    ///
+    /// # Errors
+    /// When a lane is out at work, or a decoder does not take over what its like held. Lanes may then differ: the run must
+    /// end.
+    pub fn take_rules(
+        &mut self,
+        stages: &Arc<Stages>,
+        mut decoder: impl FnMut(&Arc<Lane>) -> Result<Box<dyn Decoder>>,
+    ) -> Result<()> {
+        for (key, seat) in &mut self.seats {
+            let work = seat.work.as_mut().ok_or_else(|| Error::State(format!("lane {key} is out at work")))?;
+            work.take_rules(Arc::clone(stages), decoder(&seat.lane)?)?;
+        }
+        self.stages = Arc::clone(stages);
+        self.push_note(DecisionKind::Rules, format!("{} rules", stages.rules.rules().len()), None);
+        Ok(())
     }
 
     /// The stages that lanes run.

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub objects: Counter<u64>,
     /// Findings made by rules.
     pub rule_findings: Counter<u64>,
+    /// Findings made by rules that an exception suppresses: in the lake, and no sink gets them.
+    pub suppressed: Counter<u64>,
+    /// Changes of the files of rules, by what came of them.
+    rule_reloads: Family<Vec<(String, String)>, Counter<u64>>,
     /// Findings made on closed panes.
     pub pane_findings: Counter<u64>,
     /// Panes that a detector could not judge.
@@ -101,6 +105,8 @@ impl Metrics {
             redacted: Family::default(),
             objects: Counter::default(),
             rule_findings: Counter::default(),
+            suppressed: Counter::default(),
+            rule_reloads: Family::default(),
             pane_findings: Counter::default(),
             detector_failures: Counter::default(),
             bytes: Counter::default(),
@@ -155,6 +161,12 @@ impl Metrics {
         r.register("object_versions", "Versions of Kubernetes objects that events showed", self.objects.clone());
         r.register("findings_rule", "Findings made by rules", self.rule_findings.clone());
         r.register("detector_failures", "Panes that a detector could not judge", self.detector_failures.clone());
+        r.register(
+            "findings_suppressed",
+            "Findings made by rules that an exception suppresses",
+            self.suppressed.clone(),
+        );
+        r.register("rule_reloads", "Changes of rules, by what came of them", self.rule_reloads.clone());
         r.register("findings_pane", "Findings made on closed panes", self.pane_findings.clone());
         r.register_with_unit("read", "Payload read", Unit::Bytes, self.bytes.clone());
         r.register("cuts", "Cuts that landed", self.cuts.clone());
@@ -207,6 +219,11 @@ impl Metrics {
     /// Says that something is wrong, until it [recovers](Self::recover).
     pub fn degrade(&self, what: &str, words: String) {
         self.set_health(|health| drop(health.degraded.insert(what.to_owned(), words)));
+    }
+
+    /// Counts a change of rules: `taken` or `refused`.
+    pub(crate) fn rule_reloads(&self, outcome: &str) {
+        self.rule_reloads.get_or_create(&vec![("outcome".to_owned(), outcome.to_owned())]).inc();
     }
 
     /// Says that something is well again.

@@ -11,7 +11,7 @@ use palisade_events::time::{Micros, SECOND};
 use palisade_events::{Detector, FieldPlan, Lane, LaneClock, Panes};
 use palisade_ingest::file::{Framing, Header};
 use palisade_ingest::mapped::Layout;
-use palisade_ingest::{Format, Limits, Mapping, RedactionRules, Redactor, Settings};
+use palisade_ingest::{Decoder, Format, Limits, Mapping, RedactionRules, Redactor, Settings};
 use palisade_rules::{Problem, RuleSet};
 
 use crate::config::{Config, SourceConfig, SourceKind};
@@ -47,6 +47,7 @@ impl Feed {
 }
 
 /// Everything that lanes and engines are made from.
+#[derive(Clone)]
 pub struct Plan {
     stages: Arc<Stages>,
     feeds: BTreeMap<String, Feed>,
@@ -54,10 +55,13 @@ pub struct Plan {
     engine: EngineSettings,
     detectors: Vec<DetectorPlan>,
     fingerprint: String,
+    /// What decides findings besides rules and settings: the texts of correlations, mappings and rules of redaction.
+    texts: String,
     /// What was wrong with rules; those with a fatal problem were left out.
     pub problems: Vec<Problem>,
 }
 
+#[derive(Clone)]
 enum DetectorPlan {
     EventRate(palisade_anomaly::EventRateConfig),
     FirstSeen(palisade_anomaly::FirstSeenConfig),
@@ -103,6 +107,7 @@ impl Plan {
             _ => None,
         };
         let mappings: String = feeds.values().filter_map(mapping).collect();
+        let texts = format!("{correlations}{mappings}{redaction_rules}");
         let plan = Self {
             stages: Arc::new(Stages {
                 plan: fields,
@@ -122,11 +127,36 @@ impl Plan {
                 panes_ahead_max: config.pipeline.panes_ahead_max.max(1),
             },
             detectors,
-            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{correlations}{mappings}{redaction_rules}")),
+            fingerprint: config.fingerprint(&format!("{fingerprint_rules}{texts}")),
+            texts,
             problems,
         };
         plan.make_detectors()?;
         Ok(plan)
+    }
+
+    /// The same plan with the rules as they lie at their paths now; all else stays as it was read first.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], of rules.
+    pub fn with_rules_anew(&self, config: &Config) -> Result<Self> {
+        let (rules, problems) = load_rules(config)?;
+        let fingerprint = config.fingerprint(&format!("{}{}", rules.fingerprint(), self.texts));
+        let fields = Arc::new(FieldPlan::new(rules.raw_fields()));
+        let rules = rules.compile(&fields).map_err(|e| Error::Rules(e.to_string()))?;
+        let stages = Stages {
+            plan: Arc::clone(&fields),
+            rules,
+            owners: self.stages.owners.clone(),
+            panes: self.stages.panes,
+            silences: self.stages.silences.clone(),
+        };
+        let feed = |feed: &Feed| Feed {
+            format: feed.format.clone(),
+            settings: Arc::new(Settings { plan: Arc::clone(&fields), ..Settings::clone(&feed.settings) }),
+        };
+        let feeds = self.feeds.iter().map(|(name, own)| (name.clone(), feed(own))).collect();
+        Ok(Self { stages: Arc::new(stages), feeds, fingerprint, problems, ..self.clone() })
     }
 
     /// An engine without lanes and without history.
@@ -142,12 +172,20 @@ impl Plan {
     /// # Errors
     /// When the lane's source is not configured.
     pub fn lane(&self, lane: &Arc<Lane>) -> Result<LaneWork> {
+        let (decoder, clock) = (self.decoder(lane)?, LaneClock::new(self.tolerance));
+        Ok(LaneWork::new(Arc::clone(lane), Arc::clone(&self.stages), decoder, clock))
+    }
+
+    /// A decoder for a lane.
+    ///
+    /// # Errors
+    /// When the lane's source is not configured.
+    pub(crate) fn decoder(&self, lane: &Arc<Lane>) -> Result<Box<dyn Decoder>> {
         let feed = self
             .feeds
             .get(&lane.source)
             .ok_or_else(|| Error::State(format!("lane {lane} is of an unknown source `{}`", lane.source)))?;
-        let decoder = palisade_ingest::decoder(&feed.format, Arc::clone(lane), Arc::clone(&feed.settings));
-        Ok(LaneWork::new(Arc::clone(lane), Arc::clone(&self.stages), decoder, LaneClock::new(self.tolerance)))
+        Ok(palisade_ingest::decoder(&feed.format, Arc::clone(lane), Arc::clone(&feed.settings)))
     }
 
     /// How records of a source become events.

@@ -9,6 +9,7 @@
 //!
 //! Not here: what lanes and detectors do ([`crate::engine`]), what a commit is (`run/writer.rs`), or who shows findings.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ use self::hearing::Hearing;
 use self::outbox::Outbox;
 use self::pool::Pool;
 use self::recovery::Recovered;
+use self::reload::Reload;
 use self::trouble::Trouble;
 use self::writer::Writer;
 use crate::clock;
@@ -44,6 +46,7 @@ mod cut;
 mod writer;
 mod outbox;
 mod recovery;
+mod reload;
 mod trouble;
 pub mod http;
 
@@ -114,8 +117,10 @@ pub struct Summary {
     pub held: u64,
     /// Events too far in the future to be believed: no statistics saw them.
     pub doubtful: u64,
-    /// Findings that landed in this run.
+    /// Findings that landed in this run, suppressed ones included.
     pub findings: u64,
+    /// Findings among them that an exception suppresses: they are in the lake, and no sink gets them.
+    pub suppressed: u64,
     /// Lanes of which an earlier run had read something.
     pub resumed: u64,
     /// Last cut that landed.
@@ -180,13 +185,14 @@ struct Post {
 
 struct Run<'p> {
     config: &'p Config,
-    plan: &'p Plan,
+    plan: Cow<'p, Plan>,
     engine: Engine,
     inputs: Vec<Input>,
     ended: Vec<bool>,
     posts: BTreeMap<LaneKey, Post>,
     pool: Pool,
     writer: Writer,
+    reload: Option<Reload>,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
     until: Until,
@@ -320,7 +326,8 @@ impl<'p> Run<'p> {
             stop: options.stop,
             until: options.until,
             config,
-            plan,
+            plan: Cow::Borrowed(plan),
+            reload: Reload::start(config, plan)?,
             engine,
             inputs,
             writer,

@@ -215,12 +215,12 @@ const DECISIONS: TableNotes = TableNotes {
         "job" text "" "" "Job that made it.";
         "cut" long "" "" "Number of the cut that it was made in.";
         "index" int "" "" "Place among the decisions of the cut, from 0: they are replayed in this order.";
-        "kind" text "" "" "What was decided: `start`, `join`, `leave`, `idle`, `wake`, `close`, `without`, `silent` or `believe`.";
+        "kind" text "" "" "What was decided: `start`, `join`, `leave`, `idle`, `wake`, `close`, `without`, `silent`, `believe` or `rules`.";
         "pane_end" time "" "" "End of the last pane that was closed by then; 1970-01-01 if none was.";
         "lanes" text "" ""
             "Next offsets by lane key, as JSON: of all lanes where a replay must repeat the decision, else of the lane concerned; may be empty.";
         "fingerprint" text "" "" "Hash of the configuration in force: 32 hex digits.";
-        "detail" text "" "" "The key of the lane concerned, or what was decided in words; of `believe` the last time that is believed.";
+        "detail" text "" "" "The key of the lane concerned, or what was decided in words; of `believe` the last time that is believed, of `rules` how many there are.";
     },
 };
 

@@ -173,6 +173,7 @@ fn summarise(summary: &Summary) {
         "reject_reasons": summary.reject_reasons,
         "doubtful": summary.doubtful,
         "findings": summary.findings,
+        "suppressed": summary.suppressed,
         "behind_frontier": summary.behind_frontier,
         "resumed": summary.resumed,
         "faults": summary.faults,

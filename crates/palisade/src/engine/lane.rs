@@ -23,7 +23,7 @@ use super::silence::{Heard, Span};
 use crate::error::{Error, Result};
 use crate::owners::Owners;
 
-/// What all lanes share, and never change.
+/// What all lanes share.
 pub struct Stages {
     /// Raw fields that rules ask decoders for.
     pub plan: Arc<FieldPlan>,
@@ -182,6 +182,15 @@ impl LaneWork {
             behind_frontier: 0,
             heard,
         }
+    }
+
+    /// Goes on with other rules and the decoder for their fields, which takes over what this one holds in assembly.
+    pub(super) fn take_rules(&mut self, stages: Arc<Stages>, mut decoder: Box<dyn Decoder>) -> Result<()> {
+        decoder.restore(&self.decoder.snapshot()?)?;
+        self.decoder = decoder;
+        self.decoded = Decoded::new(Arc::clone(&stages.plan));
+        self.stages = stages;
+        Ok(())
     }
 
     /// Decodes a chunk, matches rules and folds.

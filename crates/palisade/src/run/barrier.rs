@@ -7,6 +7,7 @@ use palisade_events::facts::DecisionKind;
 use palisade_events::{Finding, Pane};
 
 use super::landing::{FACT_BYTES, FINDING_BYTES};
+use super::reload::Reload;
 use super::{Input, Post, Run};
 use crate::clock;
 use crate::engine::{LaneKey, PaneFact, Replay, lane_key};
@@ -20,7 +21,8 @@ const CLOSE_EVERY: Duration = Duration::from_millis(200);
 impl Run<'_> {
     /// Whether something waits that needs all lanes at home.
     pub(super) fn wants_barrier(&self) -> bool {
-        if self.engine.must_cut() || !self.leaving.is_empty() || self.is_stopping() {
+        let reloads = self.reload.as_ref().is_some_and(Reload::is_waiting);
+        if self.engine.must_cut() || !self.leaving.is_empty() || self.is_stopping() || reloads {
             return true;
         }
         if self.replay.as_ref().is_some_and(|replay| self.is_due(replay)) {
@@ -34,6 +36,7 @@ impl Run<'_> {
 
     pub(super) fn at_barrier(&mut self) -> Result<bool> {
         self.last_close = clock::now();
+        self.take_rules()?;
         // A decision belongs to the vector at which it fell: no other may follow before it is cut.
         if !self.engine.must_cut() {
             self.close_panes()?;

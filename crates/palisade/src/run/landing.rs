@@ -66,10 +66,14 @@ impl Run<'_> {
         self.pending.objects.extend(output.objects.into_iter().filter(|o| new(Table::Objects, &o.lane, o.offset)));
         let findings_from = from(Table::Findings, &output.key);
         for (offset, finding) in output.findings {
+            let is_suppressed = finding.suppressed_by.is_some();
+            self.metrics.suppressed.inc_by(is_suppressed.into());
             if offset >= findings_from {
                 self.pending.findings.push(finding.clone());
             }
-            self.pending.deliveries.push(finding);
+            if !is_suppressed {
+                self.pending.deliveries.push(finding);
+            }
         }
         let from = from(Table::Events, &output.key);
         let events = output.events;
@@ -192,6 +196,7 @@ impl Run<'_> {
             cut.lanes.insert(key, LaneCut { lane, next_offset: next, state: LaneBytes::Now(bytes), fingerprint });
         }
         self.summary.findings += cut.findings.len() as u64;
+        self.summary.suppressed += cut.findings.iter().filter(|f| f.suppressed_by.is_some()).count() as u64;
         self.cut_vector = self.engine.vector();
         self.writer.cut(cut)?;
         self.cut_in_flight = Some(number);

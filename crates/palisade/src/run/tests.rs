@@ -17,6 +17,7 @@ use super::*;
 
 mod mortal;
 mod objects;
+mod reload;
 mod scripted;
 mod silence;
 
