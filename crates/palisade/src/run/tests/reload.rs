@@ -55,7 +55,9 @@ fn rules_that_change_judge_what_comes_after_and_broken_ones_change_nothing() {
         sinks: vec![Box::new(Kept::default())],
     };
     let (plan_then, config_then) = (plan.clone(), config.clone());
-    let run = std::thread::spawn(move || run_with(&config_then, &plan_then, options, vec![Box::new(source)]));
+    let run = std::thread::Builder::new()
+        .spawn(move || run_with(&config_then, &plan_then, options, vec![Box::new(source)]))
+        .unwrap();
     let send = |number: u64| {
         sender.begin().unwrap();
         sender.send(record(number).as_bytes()).unwrap();
