@@ -12,7 +12,7 @@ use crate::expr::{Expr, Source};
 use crate::pack::{Problem, RuleSet};
 use crate::predicate::Predicate;
 use crate::rule::Rule;
-use crate::taxonomy::{Fields, classes_of};
+use crate::taxonomy::{Fields, RowTest, classes_of};
 
 /// What a rule set cannot do with rows of some formats.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,9 @@ pub struct LoadReport<'r> {
     /// What is odd about exceptions: see [`RuleSet::remarks`].
     pub remarks: Vec<Problem>,
 }
+
+/// Classes of which a format has some rows if it names system calls: processes, and what other detectors saw of them.
+const OF_CALLS: [i32; 2] = [1007, 2004];
 
 pub(crate) fn report<'r>(set: &'r RuleSet, formats: &[&str]) -> LoadReport<'r> {
     let mut report = LoadReport { remarks: set.remarks(), ..LoadReport::default() };
@@ -56,12 +59,17 @@ fn lacks_rows(rule: &Rule, formats: &[&str]) -> Option<String> {
             own => format!("its logsource means rows of the format `{}`, which no source has", own.join("` or `")),
         });
     }
-    let gives = |class: i32| meant.iter().any(|format| classes_of(format).is_none_or(|all| all.contains(&class)));
-    let classes: Vec<i32> = rule.rows.tests.iter().map_while(|test| test.class).collect();
-    // A test without a class may pass rows of any.
-    if classes.len() < rule.rows.tests.len() || classes.is_empty() || classes.iter().any(|class| gives(*class)) {
+    let gives = |wanted: &[i32]| {
+        meant.iter().any(|format| classes_of(format).is_none_or(|all| all.iter().any(|class| wanted.contains(class))))
+    };
+    let is_given = |test: &RowTest| match test.class {
+        Some(class) => gives(&[class]),
+        None => test.syscalls.is_empty() || gives(&OF_CALLS),
+    };
+    if rule.rows.tests.is_empty() || rule.rows.tests.iter().any(is_given) {
         return None;
     }
+    let classes: BTreeSet<i32> = rule.rows.tests.iter().filter_map(|test| test.class).collect();
     let classes: Vec<String> = classes.iter().map(i32::to_string).collect();
     Some(format!("its logsource means rows of class {}, which no source gives", classes.join(" or ")))
 }
@@ -96,7 +104,9 @@ fn is_absent(source: &Source, fields: &Fields) -> Option<String> {
 fn misses_numbers(source: &Source, tests: &[Predicate], fields: &Fields) -> Option<String> {
     let name = match source {
         Source::Raw(path) if fields.is_whole(path) => path.to_string(),
-        Source::Column(column @ (AnyColumn::Int(_) | AnyColumn::Long(_))) => COLUMNS.get(column.index())?.name.to_owned(),
+        Source::Column(column @ (AnyColumn::Int(_) | AnyColumn::Long(_))) => {
+            COLUMNS.get(column.index())?.name.to_owned()
+        }
         _ => return None,
     };
     let is_part = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
