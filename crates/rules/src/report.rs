@@ -19,8 +19,9 @@ use crate::taxonomy::{Fields, RowTest, classes_of};
 pub struct LoadReport<'r> {
     /// Rules that no row can match, and why: their logsource means other rows, or their condition can never hold.
     pub dead: Vec<(&'r Rule, String)>,
-    /// Rules, and the fields of them that are neither columns nor known in the payloads of their logsource. A test of such
-    /// a field never holds.
+    /// Rules, and the fields of them that are neither columns nor known in the payloads of their logsource. If that means
+    /// rows of certain formats, a test of such a field never holds; if of any, the field is looked for in every payload
+    /// under the name that the rule gives it.
     pub unknown_fields: Vec<(&'r Rule, String)>,
     /// What is odd about exceptions: see [`RuleSet::remarks`].
     pub remarks: Vec<Problem>,
@@ -32,7 +33,7 @@ const OF_CALLS: [i32; 2] = [1007, 2004];
 pub(crate) fn report<'r>(set: &'r RuleSet, formats: &[&str]) -> LoadReport<'r> {
     let mut report = LoadReport { remarks: set.remarks(), ..LoadReport::default() };
     for rule in set.rules() {
-        if let Some(why) = lacks_rows(rule, formats).or_else(|| never(&rule.lowered.expr, &rule.fields)) {
+        if let Some(why) = lacks_rows(rule, formats).or_else(|| never(&rule.lowered.expr, rule)) {
             report.dead.push((rule, why));
         }
         let mut unknown = BTreeSet::new();
@@ -75,17 +76,17 @@ fn lacks_rows(rule: &Rule, formats: &[&str]) -> Option<String> {
 }
 
 /// Why an expression holds for no event at all; `None` if it may.
-fn never(expr: &Expr, fields: &Fields) -> Option<String> {
+fn never(expr: &Expr, rule: &Rule) -> Option<String> {
     match expr {
-        Expr::Any(source, tests) => is_absent(source, fields).or_else(|| misses_numbers(source, tests, fields)),
-        Expr::Related(left, _, _, right) => is_absent(left, fields).or_else(|| is_absent(right, fields)),
-        Expr::And(all) => all.iter().find_map(|part| never(part, fields)),
+        Expr::Any(source, tests) => is_absent(source, rule).or_else(|| misses_numbers(source, tests, &rule.fields)),
+        Expr::Related(left, _, _, right) => is_absent(left, rule).or_else(|| is_absent(right, rule)),
+        Expr::And(all) => all.iter().find_map(|part| never(part, rule)),
         Expr::Or(all) => {
-            let why = all.iter().map(|part| never(part, fields)).collect::<Option<Vec<_>>>()?;
+            let why = all.iter().map(|part| never(part, rule)).collect::<Option<Vec<_>>>()?;
             why.into_iter().next()
         }
         Expr::AtLeast(n, all) => {
-            let why: Vec<String> = all.iter().filter_map(|part| never(part, fields)).collect();
+            let why: Vec<String> = all.iter().filter_map(|part| never(part, rule)).collect();
             if all.len() - why.len() < *n { why.into_iter().next() } else { None }
         }
         // What always holds is not looked for.
@@ -93,9 +94,11 @@ fn never(expr: &Expr, fields: &Fields) -> Option<String> {
     }
 }
 
-fn is_absent(source: &Source, fields: &Fields) -> Option<String> {
+fn is_absent(source: &Source, rule: &Rule) -> Option<String> {
     match source {
-        Source::Raw(path) if fields.knows(path) == Some(false) => Some(format!("no event has the field `{path}`")),
+        Source::Raw(path) if !rule.rows.formats.is_empty() && rule.fields.knows(path) == Some(false) => {
+            Some(format!("no event has the field `{path}`"))
+        }
         _ => None,
     }
 }
