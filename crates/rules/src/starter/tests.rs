@@ -162,6 +162,7 @@ fn what_follows_from_one_act_is_told_once() {
             "0 Pod Mounts A Sensitive Path Of Its Node",
             "0 Pod Shares Namespaces Of Its Node",
             "0 Privileged Container Requested",
+            "0 Workload That Returns Made By A Person",
         ]
     );
 
