@@ -1,5 +1,7 @@
 //! The starter pack: every rule fires on its attacks, is silent on their likes, and says what a person needs.
 
+mod falco_audit;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
