@@ -18,7 +18,9 @@ use self::compile::Section;
 use self::run::Run;
 pub(crate) use self::values::{EventTexts, Slot, Values};
 use crate::bits::Bits;
+use crate::exception::Exception;
 use crate::rule::Rule;
+use crate::suppress::Suppressor;
 use crate::taxonomy::{RowFilter, RowTest};
 use crate::{Result, explain, json};
 
@@ -28,6 +30,7 @@ pub struct Engine {
     rules: Vec<Rule>,
     plan: Arc<FieldPlan>,
     sections: Vec<Section>,
+    suppressor: Option<Suppressor>,
 }
 
 /// A rule holds for a row.
@@ -42,7 +45,26 @@ pub struct Match {
 impl Engine {
     pub(crate) fn new(rules: Vec<Rule>, plan: &Arc<FieldPlan>) -> Result<Self> {
         let sections = compile::sections(&rules, plan)?;
-        Ok(Self { rules, plan: Arc::clone(plan), sections })
+        Ok(Self { rules, plan: Arc::clone(plan), sections, suppressor: None })
+    }
+
+    pub(crate) fn with_exceptions(mut self, exceptions: Vec<Exception>) -> Result<Self> {
+        if !exceptions.is_empty() {
+            self.suppressor = Some(Suppressor::new(&self.rules, exceptions, &self.plan)?);
+        }
+        Ok(self)
+    }
+
+    /// The exceptions, in order of their uid.
+    pub fn exceptions(&self) -> &[Exception] {
+        self.suppressor.as_ref().map(Suppressor::exceptions).unwrap_or_default()
+    }
+
+    /// For each match, in their order, the exception that suppresses it; the first, if several do.
+    ///
+    /// An exception that has expired at the time of the event suppresses nothing.
+    pub fn suppressions(&self, batch: &EventBatch, matches: &[Match]) -> Vec<Option<&Exception>> {
+        self.suppressor.as_ref().map_or_else(|| vec![None; matches.len()], |own| own.of(batch, matches))
     }
 
     /// The rules, by number.
@@ -72,7 +94,7 @@ impl Engine {
         matches
     }
 
-    /// The findings of matches: one for each, in their order.
+    /// The findings of matches: one for each, in their order. Suppressed ones say so, and by what.
     pub fn findings(&self, batch: &EventBatch, matches: &[Match]) -> Vec<Finding> {
         if matches.is_empty() {
             return Vec::new();
@@ -80,8 +102,11 @@ impl Engine {
         let texts = EventTexts::new(batch.rows());
         let fields = self.fields(batch);
         let scene = explain::Scene { batch, fields: &fields, texts: &texts, plan: &self.plan };
-        let of = |m: &Match| self.rules.get(m.rule as usize).map(|rule| explain::finding(rule, &scene, m.row as usize));
-        matches.iter().filter_map(of).collect()
+        let of = |(m, exception): (&Match, Option<&Exception>)| {
+            let rule = self.rules.get(m.rule as usize)?;
+            Some(explain::finding(rule, &scene, m.row as usize, exception))
+        };
+        matches.iter().zip(self.suppressions(batch, matches)).filter_map(of).collect()
     }
 
     fn fields<'b>(&self, batch: &'b EventBatch) -> Cow<'b, [FieldColumn]> {
@@ -128,6 +153,10 @@ fn rows_passing(test: &RowTest, batch: &EventBatch) -> Bits {
     if let Some(class) = test.class {
         let classes = batch.int(col::CLASS_UID);
         passed = passed.and(&rows_where(rows, |row| classes.value(row) == class));
+    }
+    if !test.activities.is_empty() {
+        let activities = batch.int(col::ACTIVITY_ID);
+        passed = passed.and(&rows_where(rows, |row| test.activities.contains(&activities.value(row))));
     }
     if !test.syscalls.is_empty() {
         let calls = batch.word(col::SYSCALL);

@@ -9,6 +9,7 @@ use palisade_events::{
 };
 
 use crate::engine::{EventTexts, Slot, Values};
+use crate::exception::Exception;
 use crate::expr::{Shown, Source};
 use crate::predicate::text_of;
 use crate::rule::Rule;
@@ -27,8 +28,8 @@ const VALUE_CHARS_MAX: usize = 120;
 /// Values of one field that an explanation shows.
 const VALUES_MAX: usize = 5;
 
-/// The finding of a rule that holds for a row.
-pub(crate) fn finding(rule: &Rule, scene: &Scene<'_>, row: usize) -> Finding {
+/// The finding of a rule that holds for a row, which an exception may suppress.
+pub(crate) fn finding(rule: &Rule, scene: &Scene<'_>, row: usize, exception: Option<&Exception>) -> Finding {
     let batch = scene.batch;
     let entities = entities(batch, row, rule.entity);
     let entity = entities.first().cloned().unwrap_or_else(|| unknown(batch, row));
@@ -59,7 +60,10 @@ pub(crate) fn finding(rule: &Rule, scene: &Scene<'_>, row: usize) -> Finding {
         false_positives: rule.false_positives.clone(),
         triage: rule.triage.clone(),
         attack: rule.attack.clone(),
-        explanation: format!("{}: {observed}.", subject(batch, row)),
+        explanation: match exception {
+            Some(exception) => format!("{}: {observed}; {}.", subject(batch, row), exception.told()),
+            None => format!("{}: {observed}.", subject(batch, row)),
+        },
         observed,
         expected: format!("no event for which `{}` holds", rule.condition),
         p_value: None,
@@ -71,7 +75,7 @@ pub(crate) fn finding(rule: &Rule, scene: &Scene<'_>, row: usize) -> Finding {
         }],
         excerpt: batch.row_json(row).to_string(),
         coverage: "complete".into(),
-        suppressed_by: None,
+        suppressed_by: exception.map(|exception| exception.uid.clone()),
     }
 }
 

@@ -30,12 +30,16 @@ mod expr;
 mod modifiers;
 mod taxonomy;
 mod lower;
+mod placeholders;
 mod rule;
+mod exception;
 mod load;
 mod pack;
+mod report;
 mod starter;
 mod bits;
 mod engine;
+mod suppress;
 mod explain;
 mod json;
 #[cfg(test)]
@@ -44,8 +48,10 @@ mod testing;
 use std::path::PathBuf;
 
 pub use engine::{Engine, Match};
+pub use exception::Exception;
 pub use json::{JsonEvent, batch_of_json, fields_of_json, fields_of_raw, put_json};
-pub use pack::{PackInfo, Problem, Reading, RuleSet};
+pub use pack::{Pack, PackInfo, Problem, Reading, RuleSet};
+pub use report::LoadReport;
 pub use rule::{Logsource, Rule};
 
 /// Says why rules cannot be loaded or compiled at all. What is wrong with one rule is a [`Problem`] instead.

@@ -1,67 +1,181 @@
-//! Reading rule files: folders, documents, and what is wrong with them.
+//! Reading rule files: folders, packs, documents, and what is wrong with them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use palisade_events::id;
 use rsigma_parser::parse_sigma_yaml;
 use serde_yaml_ng::Value;
 
-use crate::pack::{PackInfo, Problem, Reading};
+use crate::exception::{Exception, dangling};
+use crate::pack::{Pack, PackInfo, Problem, Reading};
+use crate::placeholders::Placeholders;
 use crate::rule::Rule;
+use crate::taxonomy::{self, Taxonomy};
 use crate::{Error, Result};
 
-/// Loads a file or a folder into `rules`, in the order of the paths.
+/// What is the same for all documents of a pack or a folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) info: PackInfo,
+    pub(crate) reading: Reading,
+    pub(crate) folder: Folder,
+    pub(crate) taxonomy: Arc<Taxonomy>,
+    pub(crate) placeholders: Placeholders,
+    /// Identifies the pack's own field map and placeholders; empty without.
+    own: String,
+}
+
+/// Which folder of a pack documents are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// `rules`, or a folder that is no pack's.
+    Rules,
+    /// `exceptions`, which hold nothing else.
+    Exceptions,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) rules: Vec<(PathBuf, Rule)>,
+    pub(crate) exceptions: Vec<(PathBuf, Exception)>,
+    pub(crate) packs: Vec<Pack>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Context {
+    /// The context of documents that are in no pack.
+    ///
+    /// # Errors
+    /// When the built-in field map is damaged.
+    pub(crate) fn new(reading: Reading) -> Result<Self> {
+        let taxonomy = Taxonomy::built_in().map_err(Error::Pack)?;
+        let (info, placeholders) = (PackInfo::default(), Placeholders::default());
+        Ok(Self { info, reading, folder: Folder::Rules, taxonomy, placeholders, own: String::new() })
+    }
+
+    /// Identifies a document, with what fills and maps it.
+    pub(crate) fn digest_of(&self, text: &str) -> String {
+        id::content_hash("palisade.rule_text.v1", format!("{}{text}", self.own).as_bytes())
+    }
+}
+
+/// Loads a file or a folder, in the order of the paths.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(crate) fn path(
-    path: &Path,
-    pack: &PackInfo,
-    reading: Reading,
-    rules: &mut Vec<(PathBuf, Rule)>,
-    problems: &mut Vec<Problem>,
-) -> Result<()> {
-    let unread = |why: std::io::Error| Error::Unread { path: path.to_owned(), why };
-    if !fs::metadata(path).map_err(unread)?.is_dir() {
-        let bytes = fs::read(path).map_err(unread)?;
-        let Ok(text) = String::from_utf8(bytes) else {
-            problems.push(Problem { path: path.into(), rule: None, why: "text that is not UTF-8".into(), fatal: true });
-            return Ok(());
-        };
-        let (own, wrong) = documents(path, &text, pack, reading);
-        rules.extend(own.into_iter().map(|rule| (path.to_owned(), rule)));
-        problems.extend(wrong);
+pub(crate) fn path(path: &Path, context: &Context, loaded: &mut Loaded) -> Result<()> {
+    if !fs::metadata(path).map_err(unread(path))?.is_dir() {
+        if let Some(text) = text_of(path, loaded)? {
+            documents(path, &text, context, loaded);
+        }
         return Ok(());
     }
-    let described = path.join("pack.toml");
-    if described.is_file() {
-        let text = fs::read_to_string(&described).map_err(unread)?;
-        return match toml::from_str::<PackInfo>(&text) {
-            Ok(own) => self::path(&path.join("rules"), &own, reading, rules, problems),
-            Err(e) => {
-                problems.push(Problem { path: described, rule: None, why: e.to_string(), fatal: true });
-                Ok(())
-            }
-        };
+    if path.join("pack.toml").is_file() {
+        return pack(path, context.reading, loaded);
     }
-    let mut entries = fs::read_dir(path)
-        .map_err(unread)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unread)?;
-    entries.sort_unstable();
-    for entry in entries {
+    for entry in entries(path)? {
         if entry.is_dir() || entry.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-            self::path(&entry, pack, reading, rules, problems)?;
+            self::path(&entry, context, loaded)?;
         }
     }
     Ok(())
 }
 
+/// Loads a folder with a `pack.toml`. A pack whose own files cannot be understood is left out whole: its rules would mean
+/// something else without them.
+fn pack(path: &Path, reading: Reading, loaded: &mut Loaded) -> Result<()> {
+    let mut context = Context::new(reading)?;
+    let before = loaded.problems.len();
+    if let Some(info) = read(&path.join("pack.toml"), loaded, PackInfo::parse)? {
+        context.info = info;
+    }
+    for (name, own) in [("fields.toml", Own::Fields), ("placeholders.toml", Own::Placeholders)] {
+        let path = path.join(name);
+        if !path.is_file() {
+            continue;
+        }
+        let filled = read(&path, loaded, |text| {
+            match own {
+                // The starter pack's field map is the built-in one.
+                Own::Fields if text == taxonomy::text() => return Ok(()),
+                Own::Fields => context.taxonomy = Arc::new(context.taxonomy.extended(text)?),
+                Own::Placeholders => context.placeholders = Placeholders::parse(text)?,
+            }
+            context.own.push_str(&id::content_hash("palisade.pack_file.v1", text.as_bytes()));
+            Ok(())
+        });
+        filled?;
+    }
+    if loaded.problems.len() > before {
+        return Ok(());
+    }
+    let (correlations, tests) = (files(&path.join("correlations"))?, files(&path.join("tests"))?);
+    loaded.packs.push(Pack { info: context.info.clone(), path: Some(path.into()), correlations, tests });
+    for (name, folder) in [("rules", Folder::Rules), ("exceptions", Folder::Exceptions)] {
+        let path = path.join(name);
+        if path.is_dir() {
+            context.folder = folder;
+            self::path(&path, &context, loaded)?;
+        }
+    }
+    Ok(())
+}
+
+/// A pack's own file that changes what its rules mean.
+#[derive(Clone, Copy, Debug)]
+enum Own {
+    Fields,
+    Placeholders,
+}
+
+/// What a file holds; `None` if it cannot be understood, which is a problem then.
+fn read<T>(path: &Path, loaded: &mut Loaded, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>> {
+    let Some(text) = text_of(path, loaded)? else { return Ok(None) };
+    match parse(&text) {
+        Ok(held) => Ok(Some(held)),
+        Err(why) => {
+            loaded.problems.push(Problem { path: path.into(), rule: None, why, fatal: true });
+            Ok(None)
+        }
+    }
+}
+
+fn text_of(path: &Path, loaded: &mut Loaded) -> Result<Option<String>> {
+    let text = String::from_utf8(fs::read(path).map_err(unread(path))?).ok();
+    if text.is_none() {
+        let why = "text that is not UTF-8".into();
+        loaded.problems.push(Problem { path: path.into(), rule: None, why, fatal: true });
+    }
+    Ok(text)
+}
+
+fn unread(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    |why| Error::Unread { path, why }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(unread(folder))?.map(|entry| entry.map(|e| e.path()));
+    let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(unread(folder))?;
+    entries.sort_unstable();
+    Ok(entries)
+}
+
+/// The YAML and TOML files of a folder; none if it is not there.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let is_ours = |path: &PathBuf| path.extension().is_some_and(|e| e == "yml" || e == "yaml" || e == "toml");
+    Ok(entries(folder)?.into_iter().filter(is_ours).collect())
+}
+
 /// Reads the documents of one file.
-pub(crate) fn documents(path: &Path, text: &str, pack: &PackInfo, reading: Reading) -> (Vec<Rule>, Vec<Problem>) {
-    let mut rules = Vec::new();
-    let mut problems = Vec::new();
+pub(crate) fn documents(path: &Path, text: &str, context: &Context, loaded: &mut Loaded) {
+    let Loaded { rules, exceptions, problems, .. } = loaded;
     for document in split(text) {
         let title = title(document);
         let mut wrong = |why: String, rule: Option<String>, fatal: bool| {
@@ -87,17 +201,27 @@ pub(crate) fn documents(path: &Path, text: &str, pack: &PackInfo, reading: Readi
             wrong("a correlation, which is not a rule over one event".into(), Some(correlation.title), false);
         }
         for filter in parsed.filters {
-            wrong("`filter` documents".into(), Some(filter.title), true);
+            let title = filter.title.clone();
+            match Exception::new(filter, document, path, context) {
+                Ok(exception) => exceptions.push((path.to_owned(), exception)),
+                Err(why) => wrong(why, Some(title), true),
+            }
         }
         for sigma in parsed.rules {
             let title = sigma.title.clone();
-            match Rule::new(sigma, document, pack, reading) {
-                Ok(rule) => rules.push(rule),
+            if context.folder == Folder::Exceptions {
+                wrong("a rule among exceptions".into(), Some(title), true);
+                continue;
+            }
+            match Rule::new(sigma, document, context) {
+                Ok(rule) => {
+                    rule.lowered.dangling.iter().for_each(|name| wrong(dangling(name), Some(title.clone()), false));
+                    rules.push((path.to_owned(), rule));
+                }
                 Err(why) => wrong(why, Some(title), true),
             }
         }
     }
-    (rules, problems)
 }
 
 /// Cuts a file at its `---` lines, so that each document's problems name its rule. Files with collection actions, where
@@ -135,16 +259,29 @@ fn check(document: &str) -> Result<(), String> {
     use serde::Deserialize;
     for part in serde_yaml_ng::Deserializer::from_str(document) {
         let value = Value::deserialize(part).map_err(|e| e.to_string())?;
-        let Some(detection) = value.get("detection").and_then(Value::as_mapping) else { continue };
-        for (name, selection) in detection {
+        let (detection, filter) = (value.get("detection"), value.get("filter"));
+        if let Some(filter) = filter {
+            check_targets(filter.get("rules"))?;
+        }
+        for (name, selection) in [detection, filter].into_iter().flatten().filter_map(Value::as_mapping).flatten() {
             match name.as_str() {
                 None => return Err("a selection whose name is no text".into()),
                 Some("condition" | "timeframe") => {}
+                Some("rules") if filter.is_some() => {}
                 Some(name) => check_selection(selection).map_err(|why| format!("selection `{name}`: {why}"))?,
             }
         }
     }
     Ok(())
+}
+
+/// The parser takes a filter that names no rules as one for all of them.
+fn check_targets(rules: Option<&Value>) -> Result<(), String> {
+    match rules {
+        Some(Value::String(_)) => Ok(()),
+        Some(Value::Sequence(all)) if !all.is_empty() && all.iter().all(Value::is_string) => Ok(()),
+        _ => Err("a filter whose `rules` are neither names of rules nor `any`".into()),
+    }
 }
 
 fn check_selection(selection: &Value) -> Result<(), String> {
@@ -178,8 +315,9 @@ mod tests {
     const RULE: &str = "title: A\nlogsource: {product: test}\ndetection:\n  s: {F: x}\n  condition: s\n";
 
     fn load(text: &str) -> (usize, Vec<(Option<String>, String, bool)>) {
-        let (rules, problems) = documents(Path::new("r.yml"), text, &PackInfo::default(), Reading::Taxonomy);
-        (rules.len(), problems.into_iter().map(|p| (p.rule, p.why, p.fatal)).collect())
+        let mut loaded = Loaded::default();
+        documents(Path::new("r.yml"), text, &Context::new(Reading::Taxonomy).unwrap(), &mut loaded);
+        (loaded.rules.len(), loaded.problems.into_iter().map(|p| (p.rule, p.why, p.fatal)).collect())
     }
 
     #[test]
@@ -219,8 +357,16 @@ mod tests {
 
     #[test]
     fn remarks_leave_the_rule_loaded() {
-        let (rules, problems) = load(&format!("{RULE}level: dreadful\n"));
-        assert_eq!(rules, 1);
-        assert_eq!((problems.len(), problems[0].2), (1, false));
+        let dangling = RULE.replace("condition: s", "u: {G: y}\n  _v: {H: z}\n  t: {F: y}\n  condition: s and not t");
+        for (text, parts) in [
+            (format!("{RULE}level: dreadful\n"), &["level"][..]),
+            (dangling, &["`_v` is not used", "`u` is not used"]),
+        ] {
+            let (rules, problems) = load(&text);
+            assert_eq!((rules, problems.len()), (1, parts.len()), "{problems:?}");
+            for ((_, why, fatal), part) in problems.iter().zip(parts) {
+                assert!(why.contains(part) && !fatal, "{why}");
+            }
+        }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Lowered {
     pub(crate) expr: Expr,
     /// The fields that speak for a match: those of selections that the condition wants to hold.
     pub(crate) shown: Vec<Shown>,
+    /// Selections that the condition does not use.
+    pub(crate) dangling: Vec<String>,
 }
 
 /// Lowers a detection section.
@@ -38,21 +40,22 @@ pub(crate) fn lower(detections: &Detections, fields: &Fields) -> Result<Lowered,
         let expr = detection_expr(detection, fields, &mut shown).map_err(|why| format!("selection `{name}`: {why}"))?;
         selections.insert(name.as_str(), (expr, shown));
     }
-    let mut wanted = Vec::new();
+    let mut used = BTreeMap::new();
     let mut conditions = Vec::new();
     for condition in &detections.conditions {
-        conditions.push(condition_expr(condition, &selections, Sign::Wanted, &mut wanted)?);
+        conditions.push(condition_expr(condition, &selections, Sign::Wanted, &mut used)?);
     }
     let mut shown = Vec::new();
-    wanted.sort_unstable();
-    wanted.dedup();
-    for name in wanted {
-        if let Some((_, own)) = selections.get(name) {
-            shown.extend(own.iter().cloned());
+    let mut dangling = Vec::new();
+    for (name, (_, own)) in &selections {
+        match used.get(name) {
+            Some(Sign::Wanted) => shown.extend(own.iter().cloned()),
+            Some(Sign::Unwanted) => {}
+            None => dangling.push((*name).to_owned()),
         }
     }
     match one_or(conditions, Expr::Or) {
-        Some(expr) => Ok(Lowered { expr, shown }),
+        Some(expr) => Ok(Lowered { expr, shown, dangling }),
         None => Err("an empty list of conditions".into()),
     }
 }
@@ -64,17 +67,21 @@ enum Sign {
     Unwanted,
 }
 
+/// The selections that a condition uses; wanted, if it wants them to hold anywhere.
+type Used<'d> = BTreeMap<&'d str, Sign>;
+
 type Selections<'d> = BTreeMap<&'d str, (Expr, Vec<Shown>)>;
 
 fn condition_expr<'d>(
     condition: &ConditionExpr,
     selections: &Selections<'d>,
     sign: Sign,
-    wanted: &mut Vec<&'d str>,
+    used: &mut Used<'d>,
 ) -> Result<Expr, String> {
     let mut use_of = |name: &'d str| {
+        let known = used.entry(name).or_insert(sign);
         if sign == Sign::Wanted {
-            wanted.push(name);
+            *known = sign;
         }
     };
     Ok(match condition {
@@ -105,10 +112,10 @@ fn condition_expr<'d>(
         }
         ConditionExpr::Not(inner) => {
             let sign = if sign == Sign::Wanted { Sign::Unwanted } else { Sign::Wanted };
-            Expr::Not(Box::new(condition_expr(inner, selections, sign, wanted)?))
+            Expr::Not(Box::new(condition_expr(inner, selections, sign, used)?))
         }
         ConditionExpr::And(all) | ConditionExpr::Or(all) => {
-            let parts = all.iter().map(|c| condition_expr(c, selections, sign, wanted));
+            let parts = all.iter().map(|c| condition_expr(c, selections, sign, used));
             let parts = parts.collect::<Result<Vec<_>, _>>()?;
             let join = if matches!(condition, ConditionExpr::And(_)) { Expr::And } else { Expr::Or };
             one_or(parts, join).ok_or("an empty condition")?

@@ -1,4 +1,4 @@
-//! Packs: versioned folders of rules, the starter pack that is built in, and the set of rules that results.
+//! Packs: versioned folders of rules and exceptions, the starter pack that is built in, and the set that results.
 //!
 //! Not here: what a rule means (see [`crate::rule`]) and its evaluation (see [`crate::engine`]).
 
@@ -9,14 +9,19 @@ use std::sync::Arc;
 use palisade_events::{FieldPlan, id};
 use serde::{Deserialize, Serialize};
 
+use crate::exception::Exception;
 use crate::expr::Source;
+use crate::load::{Context, Loaded};
+use crate::report::{self, LoadReport};
 use crate::rule::Rule;
 use crate::{Engine, Error, Result, load, starter, taxonomy};
 
-/// Rules that were loaded together, in the order of their uid.
+/// Rules that were loaded together with their exceptions, each in the order of their uid.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    exceptions: Vec<Exception>,
+    packs: Vec<Pack>,
 }
 
 /// What logsources and field names mean when rules are loaded.
@@ -67,6 +72,48 @@ pub struct PackInfo {
     /// One line about the pack.
     #[serde(default)]
     pub description: String,
+    /// The format of packs that it is written in; the first, if it does not say.
+    pub requires: Option<u32>,
+}
+
+/// The format of packs that this version reads.
+const FORMAT: u32 = 1;
+
+impl PackInfo {
+    /// Reads a `pack.toml`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let info: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        match info.requires {
+            Some(format) if format != FORMAT => Err(format!("requires pack format {format}; this is {FORMAT}")),
+            _ => Ok(info),
+        }
+    }
+}
+
+/// A pack that was loaded. Its rules and exceptions are in the set; the rest is here for whoever reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pack {
+    /// What it says of itself.
+    pub info: PackInfo,
+    /// Its folder; `None` for the pack that is built in.
+    pub path: Option<PathBuf>,
+    pub(crate) correlations: Vec<PathBuf>,
+    pub(crate) tests: Vec<PathBuf>,
+}
+
+impl Pack {
+    /// The files of its `correlations`, in order.
+    pub fn correlations(&self) -> &[PathBuf] {
+        &self.correlations
+    }
+
+    /// The files of its `tests`, in order.
+    pub fn tests(&self) -> &[PathBuf] {
+        &self.tests
+    }
 }
 
 impl RuleSet {
@@ -75,20 +122,22 @@ impl RuleSet {
     /// # Errors
     /// When a built-in rule does not load, which the tests of this crate exclude.
     pub fn starter() -> Result<Self> {
-        let pack = starter::info()?;
-        let mut rules = Vec::new();
+        let mut context = Context::new(Reading::Taxonomy)?;
+        context.info = starter::info()?;
+        let pack = Pack { info: context.info.clone(), path: None, correlations: Vec::new(), tests: Vec::new() };
+        let mut loaded = Loaded { packs: vec![pack], ..Loaded::default() };
         for (name, text) in starter::RULES {
-            let (own, problems) = load::documents(Path::new(name), text, &pack, Reading::Taxonomy);
-            if let Some(problem) = problems.into_iter().next() {
-                return Err(Error::Pack(problem.to_string()));
-            }
-            rules.extend(own);
+            load::documents(Path::new(name), text, &context, &mut loaded);
         }
-        Ok(Self::of(rules).0)
+        let (set, problems) = Self::of(loaded);
+        match problems.into_iter().next() {
+            Some(problem) => Err(Error::Pack(problem.to_string())),
+            None => Ok(set),
+        }
     }
 
-    /// Loads rules from files and folders. A folder with a `pack.toml` is a pack, whose rules are in its `rules`; other
-    /// folders are searched for `*.yml` and `*.yaml`, packs inside them included.
+    /// Loads rules from files and folders. A folder with a `pack.toml` is a pack, whose rules are in its `rules` and whose
+    /// exceptions in its `exceptions`; other folders are searched for `*.yml` and `*.yaml`, packs inside them included.
     ///
     /// # Errors
     /// When a path does not exist or cannot be read. What is wrong inside a file is returned as a [`Problem`].
@@ -101,57 +150,75 @@ impl RuleSet {
     /// # Errors
     /// As [`RuleSet::load`].
     pub fn load_as(paths: &[PathBuf], reading: Reading) -> Result<(Self, Vec<Problem>)> {
-        let mut rules = Vec::new();
-        let mut problems = Vec::new();
+        let context = Context::new(reading)?;
+        let mut loaded = Loaded::default();
         for path in paths {
-            load::path(path, &PackInfo::default(), reading, &mut rules, &mut problems)?;
+            load::path(path, &context, &mut loaded)?;
         }
-        let (set, doubles) = Self::of(rules.iter().map(|(_, rule)| rule.clone()).collect());
-        for double in doubles {
-            let path = rules.iter().rev().find(|(_, rule)| rule.uid == double.uid).map(|(path, _)| path.clone());
-            problems.push(Problem {
-                path: path.unwrap_or_default(),
-                why: format!("a second rule with the id `{}`", double.uid),
-                rule: Some(double.title),
-                fatal: true,
-            });
-        }
-        Ok((set, problems))
+        Ok(Self::of(loaded))
     }
 
     /// Reads rules from one text, as from a file of that name.
     pub fn parse(name: &str, text: &str) -> (Self, Vec<Problem>) {
-        let (rules, mut problems) = load::documents(Path::new(name), text, &PackInfo::default(), Reading::Taxonomy);
-        let (set, doubles) = Self::of(rules);
-        problems.extend(doubles.into_iter().map(|double| Problem {
-            path: name.into(),
-            why: format!("a second rule with the id `{}`", double.uid),
-            rule: Some(double.title),
-            fatal: true,
-        }));
-        (set, problems)
+        let mut loaded = Loaded::default();
+        match Context::new(Reading::Taxonomy) {
+            Ok(context) => load::documents(Path::new(name), text, &context, &mut loaded),
+            Err(e) => {
+                loaded.problems.push(Problem { path: name.into(), rule: None, why: e.to_string(), fatal: true });
+            }
+        }
+        Self::of(loaded)
     }
 
-    /// Both sets together. A rule of `other` takes the place of one with the same id, so that a user's version of a
-    /// rule wins over the built-in one.
+    /// Both sets together. A rule or an exception of `other` takes the place of one with the same id, so that a user's
+    /// version of a rule wins over the built-in one. Exceptions of either apply to the rules of both.
     pub fn merge(self, other: Self) -> Self {
-        let mut by_uid: BTreeMap<String, Rule> = self.rules.into_iter().map(|r| (r.uid.clone(), r)).collect();
-        by_uid.extend(other.rules.into_iter().map(|r| (r.uid.clone(), r)));
-        Self { rules: by_uid.into_values().collect() }
+        let mut rules: BTreeMap<String, Rule> = self.rules.into_iter().map(|r| (r.uid.clone(), r)).collect();
+        rules.extend(other.rules.into_iter().map(|r| (r.uid.clone(), r)));
+        let exceptions = self.exceptions.into_iter().chain(other.exceptions);
+        let exceptions: BTreeMap<String, Exception> = exceptions.map(|e| (e.uid.clone(), e)).collect();
+        let packs = self.packs.into_iter().chain(other.packs).collect();
+        Self::bound(rules.into_values().collect(), exceptions.into_values().collect(), packs)
     }
 
-    /// Sorts by uid, and takes out the rules whose uid an earlier one has.
-    fn of(rules: Vec<Rule>) -> (Self, Vec<Rule>) {
-        let mut doubles = Vec::new();
+    /// Sorts by uid, and takes out the rules and exceptions whose uid an earlier one has.
+    fn of(loaded: Loaded) -> (Self, Vec<Problem>) {
+        let Loaded { rules, exceptions, packs, mut problems } = loaded;
+        let mut doubles = |path: PathBuf, title: String, what: &str, uid: &str| {
+            let why = format!("a second {what} with the id `{uid}`");
+            problems.push(Problem { path, rule: Some(title), why, fatal: true });
+        };
         let mut by_uid: BTreeMap<String, Rule> = BTreeMap::new();
-        for rule in rules {
+        for (path, rule) in rules {
             if by_uid.contains_key(&rule.uid) {
-                doubles.push(rule);
+                doubles(path, rule.title, "rule", &rule.uid);
             } else {
                 by_uid.insert(rule.uid.clone(), rule);
             }
         }
-        (Self { rules: by_uid.into_values().collect() }, doubles)
+        let mut excepted: BTreeMap<String, Exception> = BTreeMap::new();
+        for (path, exception) in exceptions {
+            if excepted.contains_key(&exception.uid) {
+                doubles(path, exception.title, "exception", &exception.uid);
+            } else {
+                excepted.insert(exception.uid.clone(), exception);
+            }
+        }
+        (Self::bound(by_uid.into_values().collect(), excepted.into_values().collect(), packs), problems)
+    }
+
+    /// Lets exceptions find their rules.
+    fn bound(mut rules: Vec<Rule>, mut exceptions: Vec<Exception>, packs: Vec<Pack>) -> Self {
+        rules.iter_mut().for_each(|rule| rule.excepted_by.clear());
+        for exception in &mut exceptions {
+            exception.bind(&rules);
+            for uid in &exception.rules {
+                if let Ok(place) = rules.binary_search_by(|rule| rule.uid.cmp(uid)) {
+                    rules[place].excepted_by.push(exception.uid.clone());
+                }
+            }
+        }
+        Self { rules, exceptions, packs }
     }
 
     /// The rules, in order of their uid: a match's `rule` is the place here.
@@ -159,15 +226,38 @@ impl RuleSet {
         &self.rules
     }
 
+    /// The exceptions, in order of their uid.
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
+    }
+
+    /// The packs that were loaded, in order.
+    pub fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// What is odd about exceptions, given all rules of the set: a condition without `not`, a name that no rule has, an
+    /// exception that applies to nothing. To be asked after the last [merge](Self::merge).
+    pub fn remarks(&self) -> Vec<Problem> {
+        self.exceptions.iter().flat_map(Exception::problems).collect()
+    }
+
+    /// What the set cannot do with rows of these formats: see [`LoadReport`].
+    pub fn report(&self, formats: &[&str]) -> LoadReport<'_> {
+        report::report(self, formats)
+    }
+
     /// The payload paths that the rules read: what decoders extract, through [`FieldPlan::new`].
     pub fn raw_fields(&self) -> Vec<String> {
         let mut paths = BTreeSet::new();
-        for rule in &self.rules {
-            rule.lowered.expr.sources(&mut |source| {
-                if let Source::Raw(path) = source {
-                    paths.insert(path.to_string());
-                }
-            });
+        let mut see = |source: &Source| {
+            if let Source::Raw(path) = source {
+                paths.insert(path.to_string());
+            }
+        };
+        self.rules.iter().for_each(|rule| rule.lowered.expr.sources(&mut see));
+        for condition in self.exceptions.iter().flat_map(Exception::conditions) {
+            condition.lowered.expr.sources(&mut |source| see(source));
         }
         paths.into_iter().collect()
     }
@@ -186,18 +276,24 @@ impl RuleSet {
     /// [`Error::Unplanned`] when the plan lacks a path of [`RuleSet::raw_fields`]; [`Error::Pattern`] when the patterns
     /// of a field exceed what an automaton can hold.
     pub fn compile(self, plan: &Arc<FieldPlan>) -> Result<Engine> {
-        Engine::new(self.rules, plan)
+        Engine::new(self.rules, plan)?.with_exceptions(self.exceptions)
     }
 
-    /// Identifies what the rules mean: equal for equal rules and field map, in whatever files they came.
+    /// Identifies what the rules mean: equal for equal rules, exceptions, placeholders and field maps, in whatever files
+    /// they came.
     pub fn fingerprint(&self) -> String {
         let mut all = String::from(taxonomy::text());
-        for rule in &self.rules {
-            all.push_str(&rule.uid);
+        let rules = self.rules.iter().map(|rule| (&rule.uid, &rule.digest));
+        let exceptions = self.exceptions.iter().map(|exception| (&exception.uid, &exception.digest));
+        for (uid, digest) in rules.chain(exceptions) {
+            all.push_str(uid);
             all.push('\n');
-            all.push_str(&rule.digest);
+            all.push_str(digest);
             all.push('\n');
         }
         id::content_hash("palisade.rules.v1", all.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! One rule: what a finding says about it, and what it tests.
 
 use palisade_events::{Attack, Confidence, EntityKind, Severity, id};
-use rsigma_parser::{SigmaRule, Status};
+use rsigma_parser::{LogSource, SigmaRule, Status};
 use serde::Deserialize;
 
+use crate::expr::Expr;
+use crate::load::Context;
 use crate::lower::{Lowered, lower};
-use crate::pack::{PackInfo, Reading};
-use crate::taxonomy::{self, Names, RowFilter};
+use crate::pack::Reading;
+use crate::taxonomy::{Fields, Names, RowFilter};
 
 /// A Sigma rule, ready to compile.
 #[derive(Clone, Debug)]
@@ -41,7 +43,10 @@ pub struct Rule {
     pub logsource: Logsource,
     /// The condition as written.
     pub condition: String,
+    /// The ids of the exceptions that apply to it, in their order.
+    pub excepted_by: Vec<String>,
     pub(crate) rows: RowFilter,
+    pub(crate) fields: Fields,
     pub(crate) lowered: Lowered,
     pub(crate) digest: String,
 }
@@ -71,31 +76,23 @@ impl Rule {
     ///
     /// # Errors
     /// The construct that is not honoured.
-    pub(crate) fn new(sigma: SigmaRule, text: &str, pack: &PackInfo, reading: Reading) -> Result<Self, String> {
+    pub(crate) fn new(mut sigma: SigmaRule, text: &str, context: &Context) -> Result<Self, String> {
         if rsigma_parser::is_unsupported(sigma.sigma_version) {
             return Err("`sigma-version` above what is known".into());
         }
-        if !sigma.logsource.custom.is_empty() {
-            let mut keys: Vec<&str> = sigma.logsource.custom.keys().map(String::as_str).collect();
-            keys.sort_unstable();
-            return Err(format!("logsource with `{}`", keys.join("`, `")));
-        }
+        let logsource = Logsource::new(sigma.logsource)?;
         let custom = match sigma.custom_attributes.get("palisade") {
             None => None,
             Some(value) => Some(Custom::deserialize(value).map_err(|e| format!("`palisade`: {e}"))?),
         };
         let is_ours = custom.is_some() || sigma.taxonomy.as_deref() == Some("palisade");
-        let names = match reading {
+        let names = match context.reading {
             Reading::AsWritten => Names::Written,
             Reading::Taxonomy if is_ours => Names::Ours,
             Reading::Taxonomy => Names::Theirs,
         };
-        let logsource = Logsource {
-            category: sigma.logsource.category,
-            product: sigma.logsource.product,
-            service: sigma.logsource.service,
-        };
-        let (rows, fields) = taxonomy::meaning(&logsource, names)?;
+        let (rows, fields) = context.taxonomy.meaning(&logsource, names)?;
+        context.placeholders.fill(&mut sigma.detection)?;
         let lowered = lower(&sigma.detection, &fields)?;
         let Custom { entity, triage } = custom.unwrap_or_default();
         Ok(Self {
@@ -105,19 +102,70 @@ impl Rule {
             description: sigma.description.unwrap_or_default(),
             level: sigma.level.and_then(|l| Severity::named(l.as_str())).unwrap_or(Severity::Medium),
             confidence: confidence(sigma.status),
-            version: sigma.modified.or(sigma.date).unwrap_or_else(|| pack.version.clone()),
+            version: sigma.modified.or(sigma.date).unwrap_or_else(|| context.info.version.clone()),
             author: sigma.author.unwrap_or_default(),
             references: sigma.references,
             false_positives: sigma.falsepositives,
             triage,
-            attack: attack(&sigma.tags, &pack.attack_version),
+            attack: attack(&sigma.tags, &context.info.attack_version),
             entity,
             logsource,
             condition: sigma.detection.condition_strings.join(" or "),
+            excepted_by: Vec::new(),
             rows,
+            fields,
             lowered,
-            digest: id::content_hash("palisade.rule_text.v1", text.as_bytes()),
+            digest: context.digest_of(text),
         })
+    }
+
+    /// An expression that sees every row and makes no findings.
+    pub(crate) fn of_expr(title: &str, fields: Fields, expr: Expr) -> Self {
+        Self {
+            uid: String::new(),
+            name: None,
+            title: title.into(),
+            description: String::new(),
+            level: Severity::Medium,
+            confidence: confidence(None),
+            version: String::new(),
+            author: String::new(),
+            references: Vec::new(),
+            false_positives: Vec::new(),
+            triage: Vec::new(),
+            attack: Attack::default(),
+            entity: None,
+            logsource: Logsource::default(),
+            condition: String::new(),
+            excepted_by: Vec::new(),
+            rows: RowFilter::default(),
+            fields,
+            lowered: Lowered { expr, shown: Vec::new(), dangling: Vec::new() },
+            digest: String::new(),
+        }
+    }
+}
+
+impl Logsource {
+    /// # Errors
+    /// When it has keys that are not Sigma's.
+    pub(crate) fn new(parsed: LogSource) -> Result<Self, String> {
+        if !parsed.custom.is_empty() {
+            let mut keys: Vec<&str> = parsed.custom.keys().map(String::as_str).collect();
+            keys.sort_unstable();
+            return Err(format!("logsource with `{}`", keys.join("`, `")));
+        }
+        Ok(Self { category: parsed.category, product: parsed.product, service: parsed.service })
+    }
+
+    /// Whether everything that this one names is the same in `other`.
+    pub(crate) fn holds_for(&self, other: &Self) -> bool {
+        let fits = |own: &Option<String>, theirs: &Option<String>| {
+            own.as_ref().is_none_or(|own| theirs.as_ref().is_some_and(|theirs| own.eq_ignore_ascii_case(theirs)))
+        };
+        fits(&self.category, &other.category)
+            && fits(&self.product, &other.product)
+            && fits(&self.service, &other.service)
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) const RULES: &[(&str, &str)] = rules![
 /// # Errors
 /// When the built-in text cannot be read.
 pub(crate) fn info() -> Result<PackInfo> {
-    toml::from_str(INFO).map_err(|e| Error::Pack(e.to_string()))
+    PackInfo::parse(INFO).map_err(Error::Pack)
 }
 
 #[cfg(test)]
