@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use palisade_events::time::{self, Micros};
 use palisade_events::id;
+use palisade_events::time::{self, Micros};
 use rsigma_parser::{ConditionExpr, Detections, FilterRule, FilterRuleTarget};
 use serde::Deserialize;
 
@@ -192,7 +192,8 @@ impl Exception {
     /// Who suppressed a match, until when and why, as a sentence.
     pub(crate) fn told(&self) -> String {
         let until = self.expires.map(|end| format!("until {}", time::date_of(end)));
-        let by: Vec<String> = [Some(self.owner.clone()).filter(|o| !o.is_empty()), until].into_iter().flatten().collect();
+        let by: Vec<String> =
+            [Some(self.owner.clone()).filter(|o| !o.is_empty()), until].into_iter().flatten().collect();
         let mut told = format!("suppressed by `{}`", self.title);
         if !by.is_empty() {
             told.push_str(&format!(" ({})", by.join(", ")));

@@ -358,10 +358,9 @@ mod tests {
     #[test]
     fn remarks_leave_the_rule_loaded() {
         let dangling = RULE.replace("condition: s", "u: {G: y}\n  _v: {H: z}\n  t: {F: y}\n  condition: s and not t");
-        for (text, parts) in [
-            (format!("{RULE}level: dreadful\n"), &["level"][..]),
-            (dangling, &["`_v` is not used", "`u` is not used"]),
-        ] {
+        for (text, parts) in
+            [(format!("{RULE}level: dreadful\n"), &["level"][..]), (dangling, &["`_v` is not used", "`u` is not used"])]
+        {
             let (rules, problems) = load(&text);
             assert_eq!((rules, problems.len()), (1, parts.len()), "{problems:?}");
             for ((_, why, fatal), part) in problems.iter().zip(parts) {

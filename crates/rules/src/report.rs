@@ -96,7 +96,9 @@ fn is_absent(source: &Source, fields: &Fields) -> Option<String> {
 fn misses_numbers(source: &Source, tests: &[Predicate], fields: &Fields) -> Option<String> {
     let name = match source {
         Source::Raw(path) if fields.is_whole(path) => path.to_string(),
-        Source::Column(column @ (AnyColumn::Int(_) | AnyColumn::Long(_))) => COLUMNS.get(column.index())?.name.to_owned(),
+        Source::Column(column @ (AnyColumn::Int(_) | AnyColumn::Long(_))) => {
+            COLUMNS.get(column.index())?.name.to_owned()
+        }
         _ => return None,
     };
     let is_part = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use palisade_events::{EventBatch, FieldPlan, col};
 
+use crate::Result;
 use crate::engine::{Engine, Match};
 use crate::exception::Exception;
 use crate::rule::Rule;
-use crate::Result;
 
 /// Compiled exceptions.
 #[derive(Debug)]

@@ -109,7 +109,11 @@ fn a_pack_file_that_cannot_be_understood_is_told_by_name() {
         ("fields.toml", "[maps.shop]", "maps"),
         ("placeholders.toml", "[placeholders]\nadmins = []", "`admins`"),
         ("placeholders.toml", "[placeholders]\nother = [\"x\"]", "`%admins%`"),
-        ("exceptions/a.yml", "title: x\nlogsource: {product: shop}\nfilter: {rules: any, s: {a: b}, condition: not s}", "owner"),
+        (
+            "exceptions/a.yml",
+            "title: x\nlogsource: {product: shop}\nfilter: {rules: any, s: {a: b}, condition: not s}",
+            "owner",
+        ),
         ("exceptions/b.yml", EXCEPTION, "a second exception"),
         ("rules/c.yml", RULE, "a second rule"),
     ] {

@@ -25,10 +25,22 @@ fn dead_rules_and_unknown_fields_are_told() {
         (AUDIT, "s: {responseStatus.code|startswith: '4'}, condition: s", &["k8s_audit"], "", ""),
         (AUDIT, "s: {responseStatus.code: [ALLOW, 403]}, condition: s", &["k8s_audit"], "", ""),
         (AUDIT, "s: {user|exists: true, objectRef.resource: pods}, condition: s", &["k8s_audit"], "", ""),
-        (AUDIT, "s: {annotations.authorization.k8s.io/decision: allow, hostPath: '*'}, condition: s", &["k8s_audit"], "", ""),
+        (
+            AUDIT,
+            "s: {annotations.authorization.k8s.io/decision: allow, hostPath: '*'}, condition: s",
+            &["k8s_audit"],
+            "",
+            "",
+        ),
         (PROCESS, "s: {Image: /bin/sh}, condition: s", &["k8s_audit", "docker"], "rows of class 1007 or", ""),
         (PROCESS, "s: {Image: /bin/sh}, condition: s", &["k8s_audit", "tetragon"], "", ""),
-        (PROCESS, "s: {Image: /bin/sh, Hashes: x}, condition: s", &["auditd"], "no event has the field `Hashes`", "Hashes"),
+        (
+            PROCESS,
+            "s: {Image: /bin/sh, Hashes: x}, condition: s",
+            &["auditd"],
+            "no event has the field `Hashes`",
+            "Hashes",
+        ),
         (PROCESS, "s: {ParentProcessId: one}, condition: s", &["auditd"], "`process_parent_pid` is a number", ""),
         ("product: shop", "s: {whatever: x}, condition: s", &["shop"], "", ""),
     ] {
@@ -49,7 +61,8 @@ fn dead_rules_and_unknown_fields_are_told() {
 fn the_starter_pack_has_no_dead_rule() {
     let set = RuleSet::starter().unwrap();
     let report = set.report(&["k8s_audit", "falco", "auditd"]);
-    let told = |all: &[(&crate::Rule, String)]| all.iter().map(|(r, why)| format!("{}: {why}", r.title)).collect::<Vec<_>>();
+    let told =
+        |all: &[(&crate::Rule, String)]| all.iter().map(|(r, why)| format!("{}: {why}", r.title)).collect::<Vec<_>>();
     assert_eq!(told(&report.dead), Vec::<String>::new());
     assert_eq!(told(&report.unknown_fields), Vec::<String>::new());
     assert_eq!(report.remarks, []);

@@ -91,6 +91,18 @@ fn every_rule_of_activity_fires_and_is_silent_likewise() {
 }
 
 #[test]
+fn allow_lists_of_the_manual_are_exceptions_from_rules_that_there_are() {
+    let manual = fs::read_to_string(folder("../kubernetes-activity/exceptions/README.md")).unwrap();
+    let lists: Vec<&str> = manual.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let (lists_of, mut problems) = RuleSet::parse("README.md", &lists.join("---\n"));
+    let rules = RuleSet::starter().unwrap().merge(activity()).merge(lists_of);
+    problems.extend(rules.remarks());
+    assert_eq!(problems, []);
+    assert_eq!((rules.exceptions().len(), lists.len()), (4, 4));
+    assert!(rules.exceptions().iter().all(|list| !list.rules.is_empty() && list.expires.is_some()));
+}
+
+#[test]
 fn every_rule_tells_what_a_person_needs() {
     for rule in RuleSet::starter().unwrap().merge(activity()).rules() {
         let Rule { uid, title, author, references, false_positives, triage, attack, entity, version, .. } = rule;

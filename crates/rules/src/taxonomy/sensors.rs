@@ -15,7 +15,11 @@ const RULES: [(&str, &str, &str); 8] = [
     ("file read", "category: file_access, product: linux", "{TargetFilename: /etc/shadow}"),
     ("file changed", "category: file_change, product: linux", "{TargetFilename: /usr/bin/su}"),
     ("file deleted", "category: file_delete, product: linux", "{TargetFilename|startswith: /var/log/}"),
-    ("connection", "category: network_connection, product: linux", "{Initiated: 'true', DestinationPort: 4444, DestinationIp|cidr: 198.51.100.0/24}"),
+    (
+        "connection",
+        "category: network_connection, product: linux",
+        "{Initiated: 'true', DestinationPort: 4444, DestinationIp|cidr: 198.51.100.0/24}",
+    ),
     ("name", "category: dns_query", "{QueryName|endswith: .example.net}"),
 ];
 
@@ -38,13 +42,12 @@ fn told(events: &[JsonEvent]) -> Vec<BTreeSet<String>> {
 #[test]
 fn one_rule_fires_on_the_events_of_all_sensors() {
     let run = |parts: Value| {
-        let mut columns = json!({"process_file_path": "/usr/bin/curl", "process_cmd_line": "curl -o x http://198.51.100.7"});
+        let mut columns =
+            json!({"process_file_path": "/usr/bin/curl", "process_cmd_line": "curl -o x http://198.51.100.7"});
         columns.as_object_mut().unwrap().extend(parts.as_object().cloned().unwrap());
         columns
     };
-    let file = |path: &str, call: &str, activity: i32| {
-        json!({"file_path": path, "syscall": call, "activity_id": activity, "process_name": "sh"})
-    };
+    let file = |path: &str, call: &str, activity: i32| json!({"file_path": path, "syscall": call, "activity_id": activity, "process_name": "sh"});
     let to = |parts: Value| {
         let mut columns = json!({"dst_endpoint_ip": "198.51.100.7", "dst_endpoint_port": 4444, "process_name": "nc"});
         columns.as_object_mut().unwrap().extend(parts.as_object().cloned().unwrap());
@@ -129,7 +132,8 @@ fn logsources_of_services_mean_the_rows_of_their_decoders() {
         let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
         let engine = rules.compile(&plan).unwrap();
         let event = json!({"some": {"key": "x"}});
-        let events = [format, "other"].map(|f| JsonEvent { format: f.into(), event: event.clone(), ..JsonEvent::default() });
+        let events =
+            [format, "other"].map(|f| JsonEvent { format: f.into(), event: event.clone(), ..JsonEvent::default() });
         assert_eq!(engine.evaluate(&batch_of_json(&plan, &events).unwrap()).len(), 1, "{logsource}");
     }
 }

@@ -4,6 +4,8 @@
 //! The tests are public data that is read where it is; rules and exceptions are ours. Where the starter pack tells of a
 //! workload when it is asked for, the recordings show what a controller made of it: the pack for activity tells of that.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// For each rule that a test counts, the rules of ours that stand for it.
@@ -15,10 +17,7 @@ const OURS: &[(&str, &[&str])] = &[
         "Create Sensitive Mount Pod",
         &["Pod Mounts A Sensitive Path Of Its Node", "Pod With A Sensitive Host Path Made By A Controller"],
     ),
-    (
-        "Create HostNetwork Pod",
-        &["Pod Shares Namespaces Of Its Node", "Pod On The Host Network Made By A Controller"],
-    ),
+    ("Create HostNetwork Pod", &["Pod Shares Namespaces Of Its Node", "Pod On The Host Network Made By A Controller"]),
     ("Create NodePort Service", &["Service Opened On Every Node"]),
     ("Create/Modify Configmap With Private Credentials", &["Credentials Stored In A ConfigMap"]),
     ("Anonymous Request Allowed", &["Anonymous Request Allowed"]),
@@ -212,83 +211,25 @@ fn rule_files<'t>(tests: &'t str, name: &str) -> Vec<&'t str> {
         .collect()
 }
 
-const EXCEPTIONS: [&str; 9] = [
-    KNOWN_USERS,
-    KNOWN_NAMESPACES,
-    ALL_IMAGES,
-    IMAGES_OF_NGINX,
-    IMAGES_OF_APACHE,
-    POWERFUL_NGINX,
-    SOME_USER,
-    NAMESPACE_FOO,
-    NO_ACTIVITY,
-];
-
-/// An exception's `filter`, with the rules that it is about.
-struct Filter {
-    text: &'static str,
-    rules: Vec<String>,
-    uid: String,
+/// Both packs with the rule of one test, under exceptions.
+fn engine_under(exceptions: &[&str]) -> Engine {
+    let (own, mut problems) = RuleSet::parse("own.yml", OWN_RULE.1);
+    let (under, more) = RuleSet::parse("exceptions.yml", &exceptions.join("---\n"));
+    problems.extend(more);
+    let rules = RuleSet::starter().unwrap().merge(activity()).merge(own).merge(under);
+    problems.extend(rules.remarks());
+    assert_eq!(problems, []);
+    assert_eq!(rules.exceptions().len(), exceptions.len());
+    let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
+    rules.compile(&plan).unwrap()
 }
 
-/// Both packs with the rule of one test, and the exceptions.
-struct Packs {
-    plan: Arc<FieldPlan>,
-    engine: Engine,
-    conditions: Engine,
-    filters: Vec<Filter>,
-}
-
-impl Packs {
-    fn new() -> Self {
-        let (own, mut problems) = RuleSet::parse("own.yml", OWN_RULE.1);
-        let rules = RuleSet::starter().unwrap().merge(activity()).merge(own);
-        let (mut conditions, mut filters) = (RuleSet::default(), Vec::new());
-        for text in EXCEPTIONS {
-            // A filter's condition is written as a rule's is: it says whether a match stays.
-            let mut of: Value = serde_yaml_ng::from_str(text).unwrap();
-            let mut filter = of["filter"].take();
-            let rules_of: Vec<String> = serde_json::from_value(filter["rules"].take()).unwrap();
-            filter.as_object_mut().unwrap().remove("rules");
-            for uid in &rules_of {
-                assert!(rules.rules().iter().any(|rule| rule.uid == *uid), "{uid}");
-            }
-            let (title, id, logsource) = (&of["title"], &of["id"], &of["logsource"]);
-            let rule = json!({"title": title, "id": id, "logsource": logsource, "detection": filter});
-            let (condition, more) = RuleSet::parse("filter.yml", &rule.to_string());
-            problems.extend(more);
-            conditions = conditions.merge(condition);
-            filters.push(Filter { text, rules: rules_of, uid: id.as_str().unwrap().into() });
-        }
-        assert_eq!(problems, []);
-        let mut paths = rules.raw_fields();
-        paths.extend(conditions.raw_fields());
-        let plan = Arc::new(FieldPlan::new(paths));
-        let (engine, conditions) = (rules.compile(&plan).unwrap(), conditions.compile(&plan).unwrap());
-        Self { plan, engine, conditions, filters }
-    }
-
-    /// Row and title of the matches that no exception of these suppresses.
-    fn unsuppressed(&self, events: &[JsonEvent], exceptions: &[&str]) -> Vec<(u32, String)> {
-        let batch = batch_of_json(&self.plan, events).unwrap();
-        let conditions = self.conditions.rules();
-        let hold: BTreeSet<(u32, &str)> = self
-            .conditions
-            .evaluate(&batch)
-            .iter()
-            .map(|m| (m.row, conditions[m.rule as usize].uid.as_str()))
-            .collect();
-        let filters: Vec<&Filter> = self.filters.iter().filter(|filter| exceptions.contains(&filter.text)).collect();
-        let mut told = Vec::new();
-        for found in self.engine.evaluate(&batch) {
-            let rule = &self.engine.rules()[found.rule as usize];
-            let mut about = filters.iter().filter(|filter| filter.rules.contains(&rule.uid));
-            if about.all(|filter| hold.contains(&(found.row, filter.uid.as_str()))) {
-                told.push((found.row, rule.title.clone()));
-            }
-        }
-        told
-    }
+/// Row and title of the matches that no exception suppresses.
+fn unsuppressed(engine: &Engine, events: &[JsonEvent]) -> Vec<(u32, String)> {
+    let batch = batch_of_json(engine.plan(), events).unwrap();
+    let matches = engine.evaluate(&batch);
+    let told = matches.iter().zip(engine.suppressions(&batch, &matches)).filter(|(_, by)| by.is_none());
+    told.map(|(found, _)| (found.row, engine.rules()[found.rule as usize].title.clone())).collect()
 }
 
 #[test]
@@ -303,7 +244,7 @@ fn falco_audit_tests_fire_and_stay_silent_under_their_allow_lists() {
         OURS.iter().find(|(name, _)| *name == falco).unwrap_or_else(|| panic!("{falco}")).1.to_vec()
     };
     let (mut wrong, mut fired, mut silent) = (Vec::new(), 0, 0);
-    let packs = Packs::new();
+    let mut engines: BTreeMap<Vec<&str>, Engine> = BTreeMap::new();
     for row in expected.lines().skip(1) {
         let [name, trace, _, detect, _, counted] = *row.split(',').collect::<Vec<_>>() else { panic!("{row}") };
         let files = rule_files(&tests, name);
@@ -313,7 +254,9 @@ fn falco_audit_tests_fire_and_stay_silent_under_their_allow_lists() {
             .into_iter()
             .map(|event| JsonEvent { format: "k8s_audit".into(), event: event.unwrap(), ..JsonEvent::default() })
             .collect();
-        let told = packs.unsuppressed(&events, &exceptions_of(&files));
+        let exceptions = exceptions_of(&files);
+        let engine = engines.entry(exceptions).or_insert_with_key(|exceptions| engine_under(exceptions));
+        let told = unsuppressed(engine, &events);
         let rows_of = |titles: &[&str]| {
             let rows = told.iter().filter(|(_, title)| titles.contains(&title.as_str())).map(|(row, _)| row);
             rows.collect::<BTreeSet<_>>().len()

@@ -35,9 +35,19 @@ fn clouds() -> Vec<(&'static str, Value, Vec<Value>, Value)> {
     });
     vec![
         ("EKS", eks_person, users(&eks_own), allowed.clone()),
-        ("EKS by the old map", json!({"username": "kubernetes-admin", "groups": ["system:masters"]}), vec![], allowed.clone()),
+        (
+            "EKS by the old map",
+            json!({"username": "kubernetes-admin", "groups": ["system:masters"]}),
+            vec![],
+            allowed.clone(),
+        ),
         ("AKS", aks_person, users(&["aksService"]), allowed.clone()),
-        ("AKS by the local account", json!({"username": "masterclient", "groups": ["system:masters"]}), vec![], allowed),
+        (
+            "AKS by the local account",
+            json!({"username": "masterclient", "groups": ["system:masters"]}),
+            vec![],
+            allowed,
+        ),
         ("GKE", gke_person, users(&gke_own), gke_rest),
     ]
 }
