@@ -95,13 +95,9 @@ pub fn batch_of_json(plan: &Arc<FieldPlan>, events: &[JsonEvent]) -> palisade_ev
             }
         }
         builder.put_text(col::EVENT_UID, &format!("{row:032x}"));
-        if !event.columns.contains_key("time") {
-            builder.put_time(col::TIME, 0);
-        }
+        builder.put_time(col::TIME, 0);
         builder.put_int(col::CLASS_UID, event.class_uid);
-        if !event.columns.contains_key("activity_id") {
-            builder.put_int(col::ACTIVITY_ID, 0);
-        }
+        builder.put_int(col::ACTIVITY_ID, 0);
         builder.put_word(col::SOURCE, "json");
         builder.put_word(col::FORMAT, &event.format);
         builder.put_word(col::ORIGIN, "json");

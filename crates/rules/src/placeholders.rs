@@ -45,7 +45,8 @@ impl Placeholders {
     /// # Errors
     /// A placeholder that nothing fills, or a place where the specification does not say what filling means.
     pub(crate) fn fill(&self, detections: &mut Detections) -> Result<(), String> {
-        for (name, detection) in &mut detections.named {
+        let named: BTreeMap<_, _> = detections.named.iter_mut().collect();
+        for (name, detection) in named {
             self.fill_detection(detection).map_err(|why| format!("selection `{name}`: {why}"))?;
         }
         Ok(())

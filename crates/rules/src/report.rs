@@ -12,24 +12,28 @@ use crate::expr::{Expr, Source};
 use crate::pack::{Problem, RuleSet};
 use crate::predicate::Predicate;
 use crate::rule::Rule;
-use crate::taxonomy::{Fields, classes_of};
+use crate::taxonomy::{Fields, RowTest, classes_of};
 
 /// What a rule set cannot do with rows of some formats.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport<'r> {
     /// Rules that no row can match, and why: their logsource means other rows, or their condition can never hold.
     pub dead: Vec<(&'r Rule, String)>,
-    /// Rules, and the fields of them that are neither columns nor known in the payloads of their logsource. A test of such
-    /// a field never holds.
+    /// Rules, and the fields of them that are neither columns nor known in the payloads of their logsource. If that means
+    /// rows of certain formats, a test of such a field never holds; if of any, the field is looked for in every payload
+    /// under the name that the rule gives it.
     pub unknown_fields: Vec<(&'r Rule, String)>,
     /// What is odd about exceptions: see [`RuleSet::remarks`].
     pub remarks: Vec<Problem>,
 }
 
+/// Classes of which a format has some rows if it names system calls: processes, and what other detectors saw of them.
+const OF_CALLS: [i32; 2] = [1007, 2004];
+
 pub(crate) fn report<'r>(set: &'r RuleSet, formats: &[&str]) -> LoadReport<'r> {
     let mut report = LoadReport { remarks: set.remarks(), ..LoadReport::default() };
     for rule in set.rules() {
-        if let Some(why) = lacks_rows(rule, formats).or_else(|| never(&rule.lowered.expr, &rule.fields)) {
+        if let Some(why) = lacks_rows(rule, formats).or_else(|| never(&rule.lowered.expr, rule)) {
             report.dead.push((rule, why));
         }
         let mut unknown = BTreeSet::new();
@@ -56,28 +60,33 @@ fn lacks_rows(rule: &Rule, formats: &[&str]) -> Option<String> {
             own => format!("its logsource means rows of the format `{}`, which no source has", own.join("` or `")),
         });
     }
-    let gives = |class: i32| meant.iter().any(|format| classes_of(format).is_none_or(|all| all.contains(&class)));
-    let classes: Vec<i32> = rule.rows.tests.iter().map_while(|test| test.class).collect();
-    // A test without a class may pass rows of any.
-    if classes.len() < rule.rows.tests.len() || classes.is_empty() || classes.iter().any(|class| gives(*class)) {
+    let gives = |wanted: &[i32]| {
+        meant.iter().any(|format| classes_of(format).is_none_or(|all| all.iter().any(|class| wanted.contains(class))))
+    };
+    let is_given = |test: &RowTest| match test.class {
+        Some(class) => gives(&[class]),
+        None => test.syscalls.is_empty() || gives(&OF_CALLS),
+    };
+    if rule.rows.tests.is_empty() || rule.rows.tests.iter().any(is_given) {
         return None;
     }
+    let classes: BTreeSet<i32> = rule.rows.tests.iter().filter_map(|test| test.class).collect();
     let classes: Vec<String> = classes.iter().map(i32::to_string).collect();
     Some(format!("its logsource means rows of class {}, which no source gives", classes.join(" or ")))
 }
 
 /// Why an expression holds for no event at all; `None` if it may.
-fn never(expr: &Expr, fields: &Fields) -> Option<String> {
+fn never(expr: &Expr, rule: &Rule) -> Option<String> {
     match expr {
-        Expr::Any(source, tests) => is_absent(source, fields).or_else(|| misses_numbers(source, tests, fields)),
-        Expr::Related(left, _, _, right) => is_absent(left, fields).or_else(|| is_absent(right, fields)),
-        Expr::And(all) => all.iter().find_map(|part| never(part, fields)),
+        Expr::Any(source, tests) => is_absent(source, rule).or_else(|| misses_numbers(source, tests, &rule.fields)),
+        Expr::Related(left, _, _, right) => is_absent(left, rule).or_else(|| is_absent(right, rule)),
+        Expr::And(all) => all.iter().find_map(|part| never(part, rule)),
         Expr::Or(all) => {
-            let why = all.iter().map(|part| never(part, fields)).collect::<Option<Vec<_>>>()?;
+            let why = all.iter().map(|part| never(part, rule)).collect::<Option<Vec<_>>>()?;
             why.into_iter().next()
         }
         Expr::AtLeast(n, all) => {
-            let why: Vec<String> = all.iter().filter_map(|part| never(part, fields)).collect();
+            let why: Vec<String> = all.iter().filter_map(|part| never(part, rule)).collect();
             if all.len() - why.len() < *n { why.into_iter().next() } else { None }
         }
         // What always holds is not looked for.
@@ -85,9 +94,11 @@ fn never(expr: &Expr, fields: &Fields) -> Option<String> {
     }
 }
 
-fn is_absent(source: &Source, fields: &Fields) -> Option<String> {
+fn is_absent(source: &Source, rule: &Rule) -> Option<String> {
     match source {
-        Source::Raw(path) if fields.knows(path) == Some(false) => Some(format!("no event has the field `{path}`")),
+        Source::Raw(path) if !rule.rows.formats.is_empty() && rule.fields.knows(path) == Some(false) => {
+            Some(format!("no event has the field `{path}`"))
+        }
         _ => None,
     }
 }

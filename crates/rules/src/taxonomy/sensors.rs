@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{JsonEvent, RuleSet, batch_of_json};
 
-const RULES: [(&str, &str, &str); 8] = [
+const RULES: [(&str, &str, &str); 9] = [
     ("program", "category: process_creation, product: linux", "{Image|endswith: /curl, CommandLine|contains: ' -o '}"),
     ("program's end", "category: process_termination, product: linux", "{Image|endswith: /curl}"),
     ("file", "category: file_event, product: linux", "{TargetFilename|startswith: /etc/cron.d/}"),
     ("file read", "category: file_access, product: linux", "{TargetFilename: /etc/shadow}"),
     ("file changed", "category: file_change, product: linux", "{TargetFilename: /usr/bin/su}"),
+    ("file at all", "category: file", "{TargetFilename: /etc/hosts, activity_id: [1, 4]}"),
     ("file deleted", "category: file_delete, product: linux", "{TargetFilename|startswith: /var/log/}"),
     (
         "connection",
@@ -86,6 +87,8 @@ fn one_rule_fires_on_the_events_of_all_sensors() {
         ("tetragon", 1001, file("/var/log/wtmp", "security_path_unlink", 4), "file deleted"),
         ("kubearmor", 1001, file("/var/log/wtmp", "unlink", 4), "file deleted"),
         ("falco", 2004, file("/var/log/wtmp", "unlinkat", 1), "file deleted"),
+        ("auditd", 1001, file("/etc/hosts", "unlink", 4), "file at all"),
+        ("falco", 2004, file("/etc/hosts", "unlink", 1), "file at all"),
         // A connection is opened.
         ("tetragon", 4001, to(json!({"activity_id": 1, "connection_info_direction": "outbound"})), "connection"),
         ("tracee", 4001, to(json!({"activity_id": 1, "connection_info_direction": "outbound"})), "connection"),
