@@ -46,6 +46,7 @@ pub(crate) const RULES: &[(&str, &str)] = rules![
     "k8s_host_port.yml",
     "k8s_image_from_address.yml",
     "k8s_impersonation.yml",
+    "k8s_job_leaves_no_trace.yml",
     "k8s_node_account_misused.yml",
     "k8s_node_proxy.yml",
     "k8s_pod_in_system_namespace.yml",
