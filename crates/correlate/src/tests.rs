@@ -33,6 +33,9 @@ struct Event {
     name: String,
     pod: &'static str,
     alert: &'static str,
+    address: &'static str,
+    tag: &'static str,
+    digest: &'static str,
     code: i32,
     late: bool,
 }
@@ -60,6 +63,8 @@ fn batch(events: &[Event]) -> EventBatch {
             (col::POD_NAME, e.pod),
             (col::WORKLOAD_NAME, palisade_events::entity::workload_of_pod(e.pod)),
             (col::FINDING_INFO_TITLE, e.alert),
+            (col::SRC_ENDPOINT_IP, e.address),
+            (col::CONTAINER_IMAGE_TAG, e.tag),
         ] {
             if !value.is_empty() {
                 b.put_word(column, value);
@@ -67,6 +72,9 @@ fn batch(events: &[Event]) -> EventBatch {
         }
         if !e.name.is_empty() {
             b.put_text(col::RESOURCE_NAME, &e.name);
+        }
+        if !e.digest.is_empty() {
+            b.put_text(col::RESOURCE_UID, e.digest);
         }
         if e.code > 0 {
             b.put_int(col::API_RESPONSE_CODE, e.code);
@@ -238,7 +246,50 @@ fn story() -> Vec<Event> {
             ..event(300 + i, 2_401 + i as i64 * 3, "broken")
         });
     }
+    // An address that tries out credentials, and one whose credential has expired.
+    for i in 0..10u64 {
+        let at = 700 + i as i64 * 9;
+        let (resource, stale) = (["selfsubjectreviews", "namespaces"][i as usize % 2], "selfsubjectreviews");
+        let refused =
+            |uid, resource, address| Event { verb: "create", resource, address, code: 401, ..event(uid, at, "") };
+        events.push(refused(400 + i, resource, "203.0.113.9"));
+        events.push(refused(420 + i, stale, "10.0.0.21"));
+        // Somebody who asks for all that he may do, and somebody who asks once.
+        let reviews = "selfsubjectaccessreviews";
+        let asked = |uid, user| Event { verb: "create", resource: reviews, code: 201, ..event(uid, at, user) };
+        events.push(asked(440 + i, "vera"));
+        if i == 0 {
+            events.push(asked(460, "carl"));
+        }
+    }
+    // An image that is taken and put back, and one that is built.
+    let image = |uid, secs, verb, tag, digest| Event {
+        format: "registry",
+        verb,
+        resource: "manifests",
+        name: "shop/web".into(),
+        tag,
+        digest,
+        ..event(uid, secs, "builder")
+    };
+    events.extend([image(500, 800, "pull", "1.3", "sha256:a"), image(501, 860, "push", "1.5", "sha256:b")]);
+    events.extend([image(502, 1_200, "pull", "1.4", "sha256:a"), image(503, 1_260, "push", "1.4", "sha256:c")]);
     events
+}
+
+#[test]
+fn what_is_tried_out_one_by_one_is_found_and_what_is_done_once_is_not() {
+    for (uid, expected) in [
+        ("logins_refused", "203.0.113.9"),
+        ("rights_asked", "vera"),
+        ("requests_refused", "mallory"),
+        ("secrets_one_by_one", "eve"),
+        ("image_put_back", "shop/web:1.4"),
+    ] {
+        let (findings, _) = stream(&named(uid), &story(), WHOLE, Bounds::default());
+        assert!(!findings.is_empty(), "{uid}");
+        assert!(findings.iter().all(|f| f.entity.name == expected), "{uid}: {findings:?}");
+    }
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! The starter pack: every rule fires on its attacks, is silent on their likes, and says what a person needs.
 
+mod falco_audit;
+mod managed;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use palisade_events::FieldPlan;
+use palisade_events::{FieldPlan, Severity};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{JsonEvent, Rule, RuleSet, batch_of_json};
+use crate::{Engine, JsonEvent, Rule, RuleSet, batch_of_json};
 
 /// One file of `packs/starter/tests`.
 #[derive(Debug, serde::Deserialize)]
@@ -42,14 +45,13 @@ fn embedded_rules_are_those_of_the_folder() {
     assert_eq!(from_folder.rules()[0].attack.version, info().unwrap().attack_version);
 }
 
-#[test]
-fn every_rule_fires_on_its_attacks_and_is_silent_on_their_likes() {
-    let rules = RuleSet::starter().unwrap();
+/// Runs the tests of a pack, and finds one for each of its rules.
+fn run_tests(rules: RuleSet, tests: &PathBuf) {
     let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
     let engine = rules.compile(&plan).unwrap();
     let mut tested = BTreeSet::new();
-    for name in names(&folder("tests")) {
-        let text = fs::read_to_string(folder("tests").join(&name)).unwrap();
+    for name in names(tests) {
+        let text = fs::read_to_string(tests.join(&name)).unwrap();
         let case: Case = serde_yaml_ng::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(!case.fires.is_empty() && !case.silent.is_empty(), "{name}");
         let number = engine.rules().iter().position(|r| r.uid == case.rule).unwrap_or_else(|| panic!("{name}"));
@@ -70,8 +72,39 @@ fn every_rule_fires_on_its_attacks_and_is_silent_on_their_likes() {
 }
 
 #[test]
+fn every_rule_fires_on_its_attacks_and_is_silent_on_their_likes() {
+    run_tests(RuleSet::starter().unwrap(), &folder("tests"));
+}
+
+/// The pack of activity, which is no part of the library.
+fn activity() -> RuleSet {
+    let (rules, problems) = RuleSet::load(&[folder("../kubernetes-activity")]).unwrap();
+    assert_eq!(problems, []);
+    rules
+}
+
+#[test]
+fn every_rule_of_activity_fires_and_is_silent_likewise() {
+    let rules = activity();
+    assert!(rules.rules().iter().all(|rule| rule.level <= Severity::Low));
+    run_tests(rules, &folder("../kubernetes-activity/tests"));
+}
+
+#[test]
+fn allow_lists_of_the_manual_are_exceptions_from_rules_that_there_are() {
+    let manual = fs::read_to_string(folder("../kubernetes-activity/exceptions/README.md")).unwrap();
+    let lists: Vec<&str> = manual.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let (lists_of, mut problems) = RuleSet::parse("README.md", &lists.join("---\n"));
+    let rules = RuleSet::starter().unwrap().merge(activity()).merge(lists_of);
+    problems.extend(rules.remarks());
+    assert_eq!(problems, []);
+    assert_eq!((rules.exceptions().len(), lists.len()), (4, 4));
+    assert!(rules.exceptions().iter().all(|list| !list.rules.is_empty() && list.expires.is_some()));
+}
+
+#[test]
 fn every_rule_tells_what_a_person_needs() {
-    for rule in RuleSet::starter().unwrap().rules() {
+    for rule in RuleSet::starter().unwrap().merge(activity()).rules() {
         let Rule { uid, title, author, references, false_positives, triage, attack, entity, version, .. } = rule;
         assert!(uid.len() == 36 && uid.split('-').count() == 5, "{title}: {uid}");
         assert_eq!(author, "Palisade", "{title}");
@@ -89,7 +122,7 @@ fn techniques_of_containers_are_those_of_the_matrix() {
     let Some(table) = crate::testing::shared("mitre_attack_containers/techniques.csv") else { return };
     let table = fs::read_to_string(table).unwrap();
     let known: BTreeSet<&str> = table.lines().filter_map(|l| l.split(',').next()).chain(OF_NODES).collect();
-    for rule in RuleSet::starter().unwrap().rules() {
+    for rule in RuleSet::starter().unwrap().merge(activity()).rules() {
         for technique in &rule.attack.techniques {
             assert!(known.contains(technique.as_str()), "{}: {technique}", rule.title);
         }
@@ -98,14 +131,18 @@ fn techniques_of_containers_are_those_of_the_matrix() {
 
 /// Row and title of the starter pack's rules that hold for the events, in order.
 fn titles(events: impl IntoIterator<Item = (&'static str, Value)>) -> Vec<String> {
-    let rules = RuleSet::starter().unwrap();
-    let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
-    let engine = rules.compile(&plan).unwrap();
+    static STARTER: LazyLock<(Arc<FieldPlan>, Engine)> = LazyLock::new(|| {
+        let rules = RuleSet::starter().unwrap();
+        let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
+        let engine = rules.compile(&plan).unwrap();
+        (plan, engine)
+    });
+    let (plan, engine) = &*STARTER;
     let events: Vec<JsonEvent> = events
         .into_iter()
         .map(|(format, event)| JsonEvent { format: format.into(), event, ..JsonEvent::default() })
         .collect();
-    let batch = batch_of_json(&plan, &events).unwrap();
+    let batch = batch_of_json(plan, &events).unwrap();
     let mut told: Vec<(u32, &str)> =
         engine.evaluate(&batch).iter().map(|m| (m.row, engine.rules()[m.rule as usize].title.as_str())).collect();
     told.sort_unstable();
@@ -162,6 +199,7 @@ fn what_follows_from_one_act_is_told_once() {
             "0 Pod Mounts A Sensitive Path Of Its Node",
             "0 Pod Shares Namespaces Of Its Node",
             "0 Privileged Container Requested",
+            "0 Workload That Returns Made By A Person",
         ]
     );
 
