@@ -3,10 +3,17 @@
 use crate::spec::{Spec, SpecError};
 
 /// File names and texts.
-pub const TEXTS: [(&str, &str); 3] = [
+pub const TEXTS: [(&str, &str); 7] = [
     ("secrets_after_exec.toml", include_str!("../../../packs/starter/correlations/secrets_after_exec.toml")),
     ("denied_then_allowed.toml", include_str!("../../../packs/starter/correlations/denied_then_allowed.toml")),
     ("alert_after_exec.toml", include_str!("../../../packs/starter/correlations/alert_after_exec.toml")),
+    (
+        "cloud_secrets_after_listing.toml",
+        include_str!("../../../packs/starter/correlations/cloud_secrets_after_listing.toml"),
+    ),
+    ("cloud_many_refused.toml", include_str!("../../../packs/starter/correlations/cloud_many_refused.toml")),
+    ("cloud_looked_over.toml", include_str!("../../../packs/starter/correlations/cloud_looked_over.toml")),
+    ("cloud_much_deleted.toml", include_str!("../../../packs/starter/correlations/cloud_much_deleted.toml")),
 ];
 
 /// Reads them all.

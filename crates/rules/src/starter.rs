@@ -73,6 +73,7 @@ pub(crate) const RULES: &[(&str, &str)] = rules![
     "cloud_traffic_mirrored.yml",
     "cloud_trail_narrowed.yml",
     "cloud_trail_stopped.yml",
+    "cloud_user_created.yml",
     "cloud_user_data_changed.yml",
     "cloud_user_data_read.yml",
     "falco_critical.yml",
