@@ -3,14 +3,18 @@
 use crate::spec::{Spec, SpecError};
 
 /// File names and texts.
-pub const TEXTS: [(&str, &str); 8] = [
-    ("secrets_after_exec.toml", include_str!("../../../packs/starter/correlations/secrets_after_exec.toml")),
-    ("denied_then_allowed.toml", include_str!("../../../packs/starter/correlations/denied_then_allowed.toml")),
+pub const TEXTS: [(&str, &str); 12] = [
     ("alert_after_exec.toml", include_str!("../../../packs/starter/correlations/alert_after_exec.toml")),
+    ("cloud_looked_over.toml", include_str!("../../../packs/starter/correlations/cloud_looked_over.toml")),
+    ("cloud_many_refused.toml", include_str!("../../../packs/starter/correlations/cloud_many_refused.toml")),
+    ("cloud_much_deleted.toml", include_str!("../../../packs/starter/correlations/cloud_much_deleted.toml")),
+    ("cloud_secrets_after_listing.toml", include_str!("../../../packs/starter/correlations/cloud_secrets_after_listing.toml")),
+    ("denied_then_allowed.toml", include_str!("../../../packs/starter/correlations/denied_then_allowed.toml")),
     ("image_put_back.toml", include_str!("../../../packs/starter/correlations/image_put_back.toml")),
     ("logins_refused.toml", include_str!("../../../packs/starter/correlations/logins_refused.toml")),
     ("requests_refused.toml", include_str!("../../../packs/starter/correlations/requests_refused.toml")),
     ("rights_asked.toml", include_str!("../../../packs/starter/correlations/rights_asked.toml")),
+    ("secrets_after_exec.toml", include_str!("../../../packs/starter/correlations/secrets_after_exec.toml")),
     ("secrets_one_by_one.toml", include_str!("../../../packs/starter/correlations/secrets_one_by_one.toml")),
 ];
 

@@ -36,6 +36,8 @@ struct Event {
     address: &'static str,
     tag: &'static str,
     digest: &'static str,
+    /// Service of a cloud that was asked.
+    service: &'static str,
     code: i32,
     late: bool,
 }
@@ -65,6 +67,8 @@ fn batch(events: &[Event]) -> EventBatch {
             (col::FINDING_INFO_TITLE, e.alert),
             (col::SRC_ENDPOINT_IP, e.address),
             (col::CONTAINER_IMAGE_TAG, e.tag),
+            (col::API_SERVICE_NAME, e.service),
+            (col::AUTHORIZATION_DECISION, if e.format == "cloudtrail" && e.code == 403 { "forbid" } else { "" }),
         ] {
             if !value.is_empty() {
                 b.put_word(column, value);
@@ -186,6 +190,38 @@ fn secret(uid: u64, secs: i64, user: &'static str) -> Event {
     Event { verb: "get", resource: "secrets", name: format!("key-{uid}"), ..event(uid, secs, user) }
 }
 
+/// A request to a service of a cloud.
+fn cloud(uid: u64, user: &'static str, service: &'static str, verb: &'static str, code: i32) -> Event {
+    Event { format: "cloudtrail", service, verb, code, name: format!("thing-{uid}"), ..event(uid, 2_700, user) }
+}
+
+/// What people do to an account of a cloud within a second: one lists and reads secrets, one is refused this and that, one
+/// asks about everything, one deletes; and three who do their work.
+fn clouded() -> Vec<Event> {
+    const SERVICES: [&str; 5] =
+        ["ec2.amazonaws.com", "iam.amazonaws.com", "rds.amazonaws.com", "lambda.amazonaws.com", "eks.amazonaws.com"];
+    const READS: [&str; 3] = ["ListThings", "DescribeThings", "GetThing"];
+    const SECRETS: &str = "secretsmanager.amazonaws.com";
+    let mut events = vec![
+        cloud(400, "nina", SECRETS, "ListSecrets", 200),
+        cloud(401, "pia", "sts.amazonaws.com", "GetCallerIdentity", 200),
+        cloud(402, "app", "sts.amazonaws.com", "GetCallerIdentity", 200),
+    ];
+    for i in 0..30u64 {
+        let (service, read) = (SERVICES[i as usize % 5], READS[i as usize % 3]);
+        events.push(cloud(500 + i, "pia", service, read, 200));
+        events.push(cloud(600 + i, "quinn", SERVICES[0], "TerminateInstances", 200));
+        events.push(cloud(700 + i, "app", SERVICES[0], read, 200));
+        events.push(cloud(800 + i, "broken", SERVICES[0], "DescribeThings", 403));
+        if i < 12 {
+            events.push(cloud(930 + i, "nina", SECRETS, "GetSecretValue", 200));
+            events.push(cloud(950 + i, "oleg", service, "CreateThing", 403));
+            events.push(cloud(970 + i, "app", SECRETS, "GetSecretValue", 200));
+        }
+    }
+    events
+}
+
 fn noise(count: u64) -> Vec<Event> {
     (0..count)
         .map(|i| Event {
@@ -198,6 +234,7 @@ fn noise(count: u64) -> Vec<Event> {
 
 fn story() -> Vec<Event> {
     let mut events = noise(600);
+    events.extend(clouded());
     events.extend([
         secret(1, 95, "eve"),
         session(2, 100, "eve", "web-7d4b9c6d5f-x2v9k"),
@@ -328,6 +365,20 @@ fn different_denials_then_success_are_found_and_a_broken_loop_is_not() {
     assert_eq!(told, ["mallory"]);
     assert_eq!(findings[0].count, 13);
     assert!(findings[0].explanation.contains("was denied 12 requests of 6 kinds"), "{}", findings[0].explanation);
+}
+
+#[test]
+fn what_is_done_to_a_cloud_tells_who_attacks_it() {
+    for (uid, user, count) in [
+        ("cloud_secrets_after_listing", "nina", 13),
+        ("cloud_many_refused", "oleg", 12),
+        ("cloud_looked_over", "pia", 31),
+        ("cloud_much_deleted", "quinn", 30),
+    ] {
+        let (findings, _) = stream(&named(uid), &story(), WHOLE, Bounds::default());
+        let told: Vec<(&str, i64)> = findings.iter().map(|f| (f.entity.name.as_str(), f.count)).collect();
+        assert_eq!(told, [(user, count)], "{uid}");
+    }
 }
 
 #[test]
