@@ -3,10 +3,16 @@
 use crate::spec::{Spec, SpecError};
 
 /// File names and texts.
-pub const TEXTS: [(&str, &str); 3] = [
+pub const TEXTS: [(&str, &str); 9] = [
     ("secrets_after_exec.toml", include_str!("../../../packs/starter/correlations/secrets_after_exec.toml")),
     ("denied_then_allowed.toml", include_str!("../../../packs/starter/correlations/denied_then_allowed.toml")),
     ("alert_after_exec.toml", include_str!("../../../packs/starter/correlations/alert_after_exec.toml")),
+    ("accounts_guessed.toml", include_str!("../../../packs/starter/correlations/accounts_guessed.toml")),
+    ("data_in_names.toml", include_str!("../../../packs/starter/correlations/data_in_names.toml")),
+    ("image_tag_moved.toml", include_str!("../../../packs/starter/correlations/image_tag_moved.toml")),
+    ("many_names_tried.toml", include_str!("../../../packs/starter/correlations/many_names_tried.toml")),
+    ("many_ports_tried.toml", include_str!("../../../packs/starter/correlations/many_ports_tried.toml")),
+    ("written_then_run.toml", include_str!("../../../packs/starter/correlations/written_then_run.toml")),
 ];
 
 /// Reads them all.
