@@ -93,9 +93,32 @@ fn every_rule_tells_what_a_person_needs() {
 fn techniques_of_containers_are_those_of_the_matrix() {
     /// Techniques for nodes, which the matrix for containers does not list.
     const OF_NODES: [&str; 26] = [
-        "T1003.007", "T1003.008", "T1005", "T1021.004", "T1048.003", "T1053.003", "T1055.008", "T1059.004",
-        "T1070.002", "T1070.003", "T1070.006", "T1071.001", "T1090", "T1098.004", "T1105", "T1543.002", "T1547.006",
-        "T1548.001", "T1548.003", "T1560.001", "T1562.004", "T1562.012", "T1564.001", "T1571", "T1574.006", "T1620",
+        "T1003.007",
+        "T1003.008",
+        "T1005",
+        "T1021.004",
+        "T1048.003",
+        "T1053.003",
+        "T1055.008",
+        "T1059.004",
+        "T1070.002",
+        "T1070.003",
+        "T1070.006",
+        "T1071.001",
+        "T1090",
+        "T1098.004",
+        "T1105",
+        "T1543.002",
+        "T1547.006",
+        "T1548.001",
+        "T1548.003",
+        "T1560.001",
+        "T1562.004",
+        "T1562.012",
+        "T1564.001",
+        "T1571",
+        "T1574.006",
+        "T1620",
     ];
     let Some(table) = crate::testing::shared("mitre_attack_containers/techniques.csv") else { return };
     let table = fs::read_to_string(table).unwrap();
