@@ -3,19 +3,25 @@
 use crate::spec::{Spec, SpecError};
 
 /// File names and texts.
-pub const TEXTS: [(&str, &str); 12] = [
+pub const TEXTS: [(&str, &str); 18] = [
+    ("accounts_guessed.toml", include_str!("../../../packs/starter/correlations/accounts_guessed.toml")),
     ("alert_after_exec.toml", include_str!("../../../packs/starter/correlations/alert_after_exec.toml")),
     ("cloud_looked_over.toml", include_str!("../../../packs/starter/correlations/cloud_looked_over.toml")),
     ("cloud_many_refused.toml", include_str!("../../../packs/starter/correlations/cloud_many_refused.toml")),
     ("cloud_much_deleted.toml", include_str!("../../../packs/starter/correlations/cloud_much_deleted.toml")),
     ("cloud_secrets_after_listing.toml", include_str!("../../../packs/starter/correlations/cloud_secrets_after_listing.toml")),
+    ("data_in_names.toml", include_str!("../../../packs/starter/correlations/data_in_names.toml")),
     ("denied_then_allowed.toml", include_str!("../../../packs/starter/correlations/denied_then_allowed.toml")),
     ("image_put_back.toml", include_str!("../../../packs/starter/correlations/image_put_back.toml")),
+    ("image_tag_moved.toml", include_str!("../../../packs/starter/correlations/image_tag_moved.toml")),
     ("logins_refused.toml", include_str!("../../../packs/starter/correlations/logins_refused.toml")),
+    ("many_names_tried.toml", include_str!("../../../packs/starter/correlations/many_names_tried.toml")),
+    ("many_ports_tried.toml", include_str!("../../../packs/starter/correlations/many_ports_tried.toml")),
     ("requests_refused.toml", include_str!("../../../packs/starter/correlations/requests_refused.toml")),
     ("rights_asked.toml", include_str!("../../../packs/starter/correlations/rights_asked.toml")),
     ("secrets_after_exec.toml", include_str!("../../../packs/starter/correlations/secrets_after_exec.toml")),
     ("secrets_one_by_one.toml", include_str!("../../../packs/starter/correlations/secrets_one_by_one.toml")),
+    ("written_then_run.toml", include_str!("../../../packs/starter/correlations/written_then_run.toml")),
 ];
 
 /// Reads them all.
