@@ -38,6 +38,7 @@ mod bits;
 mod engine;
 mod explain;
 mod json;
+pub mod verify;
 #[cfg(test)]
 mod testing;
 
