@@ -165,7 +165,8 @@ fn look(document: &Document<'_>, remark: &mut impl FnMut(Grade, &'static str, St
     for name in selections.keys().filter(|name| !used.contains(*name)) {
         warn("unused-selection", &format!("the condition does not use the selection `{name}`"));
     }
-    if conditions.iter().any(|condition| holds_for_all(condition, &selections)) {
+    let is_broad = |condition| [false, true].into_iter().all(|others| holds(condition, &selections, others));
+    if conditions.iter().any(is_broad) {
         warn("too-broad", "it matches whatever has the field: every value that it asks for is `*`");
     }
 }
@@ -199,23 +200,23 @@ fn uses<'d>(condition: &ConditionExpr, selections: &BTreeMap<&'d str, &Value>, u
     }
 }
 
-/// Whether the condition holds where only selections hold that ask for nothing but `*`.
-fn holds_for_all(condition: &ConditionExpr, selections: &BTreeMap<&str, &Value>) -> bool {
-    let broad = |name: &str| selections.get(name).is_some_and(|selection| is_broad(selection));
+/// Whether the condition holds where selections hold that ask for nothing but `*`, and all others do as told.
+fn holds(condition: &ConditionExpr, selections: &BTreeMap<&str, &Value>, others: bool) -> bool {
+    let held = |name: &str| others || selections.get(name).is_some_and(|selection| is_broad(selection));
     match condition {
-        ConditionExpr::Identifier(name) => broad(name),
+        ConditionExpr::Identifier(name) => held(name),
         ConditionExpr::Selector { quantifier, pattern } => {
             let names = chosen(pattern, selections);
-            let held = names.iter().filter(|name| broad(name)).count();
+            let count = names.iter().filter(|name| held(name)).count();
             match quantifier {
-                Quantifier::Any => held >= 1,
-                Quantifier::All => held == names.len(),
-                Quantifier::Count(n) => held as u64 >= *n,
+                Quantifier::Any => count >= 1,
+                Quantifier::All => count == names.len(),
+                Quantifier::Count(n) => count as u64 >= *n,
             }
         }
-        ConditionExpr::Not(inner) => !holds_for_all(inner, selections),
-        ConditionExpr::And(all) => all.iter().all(|c| holds_for_all(c, selections)),
-        ConditionExpr::Or(all) => all.iter().any(|c| holds_for_all(c, selections)),
+        ConditionExpr::Not(inner) => !holds(inner, selections, others),
+        ConditionExpr::And(all) => all.iter().all(|c| holds(c, selections, others)),
+        ConditionExpr::Or(all) => all.iter().any(|c| holds(c, selections, others)),
     }
 }
 
