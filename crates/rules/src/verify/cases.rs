@@ -148,12 +148,9 @@ impl<'b> Suite<'b> {
     /// When its events make no batch.
     pub fn run(&self, case: &Case) -> palisade_events::Result<Outcome> {
         let rules = self.engine.rules();
-        let is_meant = |own: &&str| **own == case.rule;
         let number = rules.iter().position(|rule| {
-            [Some(rule.uid.as_str()), rule.name.as_deref(), Some(&rule.title)]
-                .iter()
-                .flatten()
-                .any(|own| is_meant(&own))
+            let names = [Some(rule.uid.as_str()), rule.name.as_deref(), Some(rule.title.as_str())];
+            names.contains(&Some(case.rule.as_str()))
         });
         let mut outcome = Outcome {
             path: case.path.clone(),
