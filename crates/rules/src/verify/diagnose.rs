@@ -177,7 +177,7 @@ impl Probe {
     }
 }
 
-/// The rule with this id, else this name, else this title, else the only one whose title begins so.
+/// The rule with this id, else this name, else this title, else the one that has the hash of its title for an id.
 fn find<'b>(bundles: &'b [Bundle], wanted: &str) -> Option<(&'b Bundle, Document<'b>)> {
     let of = |bundle: &'b Bundle| bundle.documents().into_iter().map(move |document| (bundle, document));
     let mut all: Vec<_> = bundles.iter().flat_map(of).filter(|(_, document)| document.is_rule()).collect();

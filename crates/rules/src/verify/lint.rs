@@ -10,7 +10,7 @@ use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern, detection_name_m
 use serde::Serialize;
 use serde_yaml_ng::Value;
 
-use super::bundle::{Bundle, Document};
+use super::bundle::{Bundle, Document, Text};
 use super::cases;
 use crate::pack::Problem;
 
@@ -94,7 +94,9 @@ pub fn lint(bundles: &[Bundle], today: &str) -> Vec<Remark> {
                 }
             }
         }
-        for document in bundle.exceptions.iter().flat_map(super::bundle::Text::documents) {
+        // Exceptions may also lie among the rules of a folder that is no pack.
+        let filters = bundle.documents().into_iter().filter(|document| document.value.get("filter").is_some());
+        for document in bundle.exceptions.iter().flat_map(Text::documents).chain(filters) {
             let expires = document.value.get("palisade").and_then(|own| own.get("expires")).and_then(Value::as_str);
             if let Some(date) = expires.filter(|date| is_date(date.get(..10).unwrap_or_default()) && **date < *today) {
                 let why = format!("the exception expired on {date}: it suppresses nothing later");
