@@ -42,6 +42,7 @@ mod engine;
 mod suppress;
 mod explain;
 mod json;
+pub mod verify;
 #[cfg(test)]
 mod testing;
 

@@ -17,6 +17,7 @@ mod demo;
 mod drill;
 mod findings;
 mod lake;
+mod rules;
 mod run;
 mod scan;
 mod show;
@@ -64,6 +65,8 @@ enum Command {
     Sql(sql::Sql),
     /// Look at a lake's tables and check them.
     Lake(lake::Lake),
+    /// Rules as code: check, test, run, explain them.
+    Rules(rules::Rules),
     /// List, show and close findings.
     Findings(findings::Findings),
     /// Write a commented configuration, or check one.
@@ -192,6 +195,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Drill(drill) => drill.carry_out(json),
         Command::Sql(sql) => sql.carry_out(json),
         Command::Lake(lake) => lake.carry_out(json),
+        Command::Rules(rules) => rules.carry_out(json),
         Command::Findings(findings) => findings.carry_out(json),
         Command::Config(config) => config.carry_out(json),
         Command::Completions { shell } => {

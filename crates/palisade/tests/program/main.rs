@@ -8,5 +8,6 @@ mod drill;
 mod kafka;
 mod recordings;
 mod redaction;
+mod rules;
 mod run;
 mod scan;

@@ -1,0 +1,110 @@
+//! `palisade rules check`: what is wrong with rules, before they are in force.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+use palisade::rules::verify::{Grade, JunitCase, JunitSuite, Remark, junit, lint};
+use palisade::rules::{Reading, Rule};
+use palisade::{Error, Result};
+
+use super::{bundles, count, today};
+use crate::cli::term::{printable, say};
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Packs, folders and files of rules; the pack that is built in if absent.
+    paths: Vec<PathBuf>,
+    /// How to say it.
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// Formats of the sources that there are, as k8s_audit,auditd: tells of rules that none of their events can match.
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT")]
+    sources: Vec<String>,
+    /// Fail because of warnings, too.
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+    Junit,
+}
+
+impl Check {
+    pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
+        let bundles = bundles(&self.paths)?;
+        let mut remarks = Vec::new();
+        let mut rules: Vec<Rule> = Vec::new();
+        for bundle in &bundles {
+            let (set, problems) = bundle.load(Reading::Taxonomy).map_err(|e| Error::Rules(e.to_string()))?;
+            remarks.extend(problems.iter().map(Remark::of_problem));
+            if !self.sources.is_empty() && !self.sources.iter().any(|name| name == "auto") {
+                let formats: Vec<&str> = self.sources.iter().map(String::as_str).collect();
+                remarks.extend(set.dead(&formats).into_iter().map(|rule| Remark {
+                    grade: Grade::Warning,
+                    check: "dead",
+                    path: bundle.name.clone().into(),
+                    rule: Some(rule.title.clone()),
+                    why: format!("it is for events of other formats than {}", formats.join(", ")),
+                }));
+            }
+            rules.extend(set.rules().iter().cloned());
+        }
+        remarks.extend(lint(&bundles, &today()));
+        remarks.sort_by(|a, b| (&a.path, &a.rule, a.grade, a.check).cmp(&(&b.path, &b.rule, b.grade, b.check)));
+        let errors = remarks.iter().filter(|remark| remark.grade == Grade::Error).count();
+        let warnings = remarks.len() - errors;
+        match self.format.unwrap_or(if json { Form::Json } else { Form::Text }) {
+            Form::Json => say(&format!(
+                "{}\n",
+                serde_json::json!({ "rules": rules.len(), "errors": errors, "warnings": warnings, "remarks": remarks })
+            ))?,
+            Form::Junit => say(&as_junit(&rules, &remarks, self.strict))?,
+            Form::Text => {
+                remarks.iter().for_each(print);
+                say(&format!(
+                    "{} checked: {}, {}\n",
+                    count(rules.len(), "rule"),
+                    count(errors, "error"),
+                    count(warnings, "warning")
+                ))?;
+            }
+        }
+        let fails = errors > 0 || (self.strict && warnings > 0);
+        Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn print(remark: &Remark) {
+    let colour = if remark.grade == Grade::Error { AnsiColor::Red } else { AnsiColor::Yellow };
+    let style = Style::new().bold().fg_color(Some(colour.into()));
+    let whole = remark.to_string();
+    let rest = whole.strip_prefix(remark.grade.name()).unwrap_or(&whole);
+    anstream::println!("{style}{}{style:#}{}", remark.grade.name(), printable(rest));
+}
+
+/// A test for each rule, and one for each file with remarks of its own.
+fn as_junit(rules: &[Rule], remarks: &[Remark], strict: bool) -> String {
+    let mut cases: BTreeMap<&str, JunitCase> = BTreeMap::new();
+    let case = |name: &str| JunitCase { class: "rules".into(), name: name.to_owned(), ..JunitCase::default() };
+    for rule in rules {
+        cases.entry(&rule.title).or_insert_with(|| case(&rule.title));
+    }
+    let files: Vec<String> = remarks.iter().map(|remark| remark.path.display().to_string()).collect();
+    for (remark, file) in remarks.iter().zip(&files) {
+        let name = remark.rule.as_deref().unwrap_or(file);
+        let case = cases.entry(name).or_insert_with(|| case(name));
+        case.file.clone_from(file);
+        if strict || remark.grade == Grade::Error {
+            case.failures.push((format!("{} [{}]", remark.why, remark.check), remark.to_string()));
+        } else {
+            case.notes.push(remark.to_string());
+        }
+    }
+    junit(&[JunitSuite { name: "palisade rules check".into(), cases: cases.into_values().collect() }])
+}
