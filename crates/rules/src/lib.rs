@@ -5,6 +5,8 @@
 //! Pure and synchronous: nothing here reads a clock or a socket, and files only when asked to load them. Rules over
 //! several events are the correlation stage's.
 //!
+//! With the feature `datafusion`, the same rules are filters of stored events too: `Rule::filter`, `RuleSet::filter`.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use palisade_events::FieldPlan;
@@ -38,6 +40,8 @@ mod bits;
 mod engine;
 mod explain;
 mod json;
+#[cfg(feature = "datafusion")]
+mod sql;
 #[cfg(test)]
 mod testing;
 

@@ -141,7 +141,7 @@ impl RuleSet {
     }
 
     /// Sorts by uid, and takes out the rules whose uid an earlier one has.
-    fn of(rules: Vec<Rule>) -> (Self, Vec<Rule>) {
+    pub(crate) fn of(rules: Vec<Rule>) -> (Self, Vec<Rule>) {
         let mut doubles = Vec::new();
         let mut by_uid: BTreeMap<String, Rule> = BTreeMap::new();
         for rule in rules {
