@@ -63,25 +63,36 @@ fn rows(filter: &RowFilter) -> Sql {
     balanced(all, Operator::And)
 }
 
-/// Formats are named without regard to ASCII case. Between the upper and the lower spelling lie all others, which is
-/// what statistics can tell.
+/// Formats are named without regard to ASCII case. Of the spellings that begin with the same letter, all lie between the
+/// one in upper case and the one in lower case, which is what statistics can be asked about.
 fn formats(names: &[String]) -> Sql {
     let column = AnyColumn::Word(col::FORMAT);
     let between = |name: &String| {
         let (least, most) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
-        if least == most { read(column).eq(lit(most)) } else { read(column).between(lit(least), lit(most)) }
+        let first = name.chars().next().map_or(0, char::len_utf8);
+        let mixed = |first: &str, rest: &str| lit([first, rest].concat());
+        let (up, down) = (least.split_at(first), most.split_at(first));
+        let of_first = |first| read(column).between(mixed(first, up.1), mixed(first, down.1));
+        if up.0 == down.0 { of_first(up.0) } else { of_first(up.0).or(of_first(down.0)) }
     };
     let between = balanced(names.iter().map(between).collect(), Operator::Or);
-    let spelled: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
-    let exactly = match Regex::new(&format!(r"\A(?i-u:{})\z", spelled.join("|"))) {
+    let spelled: Vec<String> = names.iter().map(|name| spellings(name)).collect();
+    let exactly = match Regex::new(&format!(r"\A(?:{})\z", spelled.join("|"))) {
         Ok(regex) => any::row_test(&Expr::Any(Source::Column(column), vec![Predicate::Regex(regex)])),
-        // Beyond the size of a regex, nothing is pruned but the verdict stays.
-        Err(_) => balanced(
-            names.iter().map(|name| fold::fold(read(column)).eq(lit(name.to_ascii_lowercase()))).collect(),
-            Operator::Or,
-        ),
+        // Names beyond the size of a regex: no row, as no decoder has such a name.
+        Err(_) => lit(false),
     };
     balanced(vec![read(column).is_not_null(), between, exactly], Operator::And)
+}
+
+/// A regex for all ASCII spellings of a name; the flag for any case would take other letters too.
+fn spellings(name: &str) -> String {
+    name.chars()
+        .map(|c| match c.is_ascii_alphabetic() {
+            true => format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()),
+            false => regex::escape(c.encode_utf8(&mut [0; 4])),
+        })
+        .collect()
 }
 
 fn row_test(test: &RowTest) -> Sql {
