@@ -15,12 +15,12 @@ use palisade_events::fields::FieldRef;
 use palisade_events::schema::{AnyColumn, COLUMNS, col};
 use regex::Regex;
 
+use crate::RuleSet;
 use crate::expr::{Expr, Source};
 use crate::predicate::{Comparison, Number, Predicate, text_of};
 use crate::rule::Rule;
 use crate::taxonomy::{RowFilter, RowTest};
 use crate::text::Case;
-use crate::RuleSet;
 
 /// Patterns of a column up to this many are plain expressions, each of which folds the text anew; more are tested
 /// together.

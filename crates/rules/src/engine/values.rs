@@ -124,7 +124,8 @@ pub(crate) struct EventTexts {
 
 /// Columns with words of the event itself, for payloads that are not JSON: they hold decoded what the payload may hold
 /// as hex.
-pub(crate) const TEXTS: [Text; 5] = [col::MESSAGE, col::STATUS_DETAIL, col::PROCESS_CMD_LINE, col::FILE_PATH, col::RESOURCE_NAME];
+pub(crate) const TEXTS: [Text; 5] =
+    [col::MESSAGE, col::STATUS_DETAIL, col::PROCESS_CMD_LINE, col::FILE_PATH, col::RESOURCE_NAME];
 pub(crate) const WORDS: [Word; 5] =
     [col::PROCESS_NAME, col::PROCESS_FILE_PATH, col::PROCESS_CWD, col::ACTOR_USER_NAME, col::PROCESS_USER_NAME];
 

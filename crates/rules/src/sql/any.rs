@@ -141,7 +141,9 @@ impl Tests {
             match test {
                 Predicate::Equal(Case::Exact, text) => _ = own.exact.insert(text.clone()),
                 Predicate::Equal(Case::Folded, text) => _ = own.folded.insert(text.clone()),
-                Predicate::Contains(Case::Folded, text) => own.scans.push(Predicate::Contains(Case::Exact, text.clone())),
+                Predicate::Contains(Case::Folded, text) => {
+                    own.scans.push(Predicate::Contains(Case::Exact, text.clone()))
+                }
                 Predicate::Prefix(Case::Folded, text) => own.scans.push(Predicate::Prefix(Case::Exact, text.clone())),
                 Predicate::Suffix(Case::Folded, text) => own.scans.push(Predicate::Suffix(Case::Exact, text.clone())),
                 other => own.others.push(other.clone()),

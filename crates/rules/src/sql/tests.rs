@@ -131,11 +131,17 @@ fn public_rules_mean_the_same_in_both_lowerings() {
     let rules = RuleSet::of(kept.cloned().collect()).0.merge(RuleSet::starter().unwrap());
     assert!(rules.rules().len() > 200, "{}", rules.rules().len());
     let mut events = rows_of_many_sources();
-    let pod = json!({"volumes": [{"hostPath": {"path": "/"}}], "containers": [{"securityContext": {"privileged": true}}]});
-    events.push(of("k8s_audit", 6003, json!({"resource_type": "pods"}), json!({
-        "verb": "create", "objectRef": {"resource": "pods", "namespace": "kube-system"},
-        "requestObject": {"spec": pod}, "stage": "ResponseComplete", "user": {"username": "system:anonymous"}
-    })));
+    let pod =
+        json!({"volumes": [{"hostPath": {"path": "/"}}], "containers": [{"securityContext": {"privileged": true}}]});
+    events.push(of(
+        "k8s_audit",
+        6003,
+        json!({"resource_type": "pods"}),
+        json!({
+            "verb": "create", "objectRef": {"resource": "pods", "namespace": "kube-system"},
+            "requestObject": {"spec": pod}, "stage": "ResponseComplete", "user": {"username": "system:anonymous"}
+        }),
+    ));
     let [engine, sql] = both(&rules, &events);
     assert!(engine.len() > 3, "{engine:?}");
     assert_eq!(engine, sql);
@@ -169,7 +175,10 @@ fn what_expressions_can_say_is_left_to_no_function() {
         (r"{process_name|cased: nc}", "process_name IS NOT NULL AND process_name = Utf8(\"nc\")"),
         (r"{process_name: nc}", "process_name IS NOT NULL AND sigma_fold(process_name) = Utf8(\"nc\")"),
         (r"{src_endpoint_ip: 10.0.0.1}", "src_endpoint_ip IS NOT NULL AND src_endpoint_ip = Utf8(\"10.0.0.1\")"),
-        (r"{dst_endpoint_port: [22, 23]}", "dst_endpoint_port IS NOT NULL AND dst_endpoint_port IN ([Int32(22), Int32(23)])"),
+        (
+            r"{dst_endpoint_port: [22, 23]}",
+            "dst_endpoint_port IS NOT NULL AND dst_endpoint_port IN ([Int32(22), Int32(23)])",
+        ),
         (r"{dst_endpoint_port|gt: 99999999999}", "dst_endpoint_port IS NOT NULL AND Boolean(false)"),
         (r"{process_name: '*'}", "process_name IS NOT NULL"),
         (r"{process_name: null}", "Boolean(false) OR NOT process_name IS NOT NULL"),

@@ -20,9 +20,7 @@ fn of(format: &str, class_uid: i32, columns: Value, event: Value) -> JsonEvent {
 }
 
 fn seen() -> Vec<JsonEvent> {
-    let exec = |user: &str| {
-        json!({"verb": "create", "objectRef": {"resource": "pods", "subresource": "exec"}, "user": {"username": user}})
-    };
+    let exec = |user: &str| json!({"verb": "create", "objectRef": {"resource": "pods", "subresource": "exec"}, "user": {"username": user}});
     let process = |path: &str, line: &str| json!({"process_file_path": path, "process_cmd_line": line});
     let mut all = vec![
         of("k8s_audit", 6003, json!({"cluster_name": "c"}), exec("alice")),
