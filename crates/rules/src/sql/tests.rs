@@ -90,7 +90,7 @@ fn rows_of_many_sources() -> Vec<JsonEvent> {
     let nc = json!({"process_file_path": "/bin/nc", "process_cmd_line": "nc -e /bin/sh", "process_name": "nc"});
     vec![
         of("k8s_audit", 6003, json!({}), json!({"verb": "get"})),
-        of("K8S_Audit", 6003, json!({}), json!({"verb": "get"})),
+        of("K8S_Audit", 6003, json!({"api_operation": "get"}), json!({"verb": "get"})),
         of("k8s_audits", 6003, json!({}), json!({"verb": "get"})),
         of("SHOP", 0, json!({}), json!({"verb": "GET"})),
         of("\u{17f}hop", 0, json!({}), json!({"verb": "get"})),

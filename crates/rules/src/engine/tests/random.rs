@@ -255,7 +255,7 @@ fn expected(text: &str, events: &[JsonEvent]) -> Vec<(String, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn both_lowerings_agree_with_a_row_by_row_reading_of_the_rules(text in rules(), events in events()) {
