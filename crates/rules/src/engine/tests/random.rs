@@ -229,7 +229,7 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
-/// Documents of up to 20 rules.
+/// Documents of some dozen rules.
 pub(super) fn rules() -> impl Strategy<Value = String> {
     let one = (proptest::collection::vec(selection(), 4), condition()).prop_map(|(selections, condition)| {
         let mut all: serde_json::Map<_, _> =
@@ -237,7 +237,7 @@ pub(super) fn rules() -> impl Strategy<Value = String> {
         all.insert("condition".into(), condition.into());
         Value::from(all)
     });
-    proptest::collection::vec(one, 1..20).prop_map(|all| {
+    proptest::collection::vec(one, 10..30).prop_map(|all| {
         let all: Vec<String> = all.iter().enumerate().map(|(n, d)| rule(&format!("rule {n:02}"), d)).collect();
         all.join("---\n")
     })
