@@ -1,5 +1,7 @@
 //! A read-only session over a lake.
 
+mod rules;
+
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;

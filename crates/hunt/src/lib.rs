@@ -1,5 +1,5 @@
 //! Forensic SQL over a lake: a [`Hunt`] is a read-only DataFusion session with the lake's tables and a few views, a
-//! [`Layout`] says how rows are written out.
+//! [`Layout`] says how rows are written out. Rules run over history as they run over the stream.
 //!
 //! Nothing here writes to the lake, and nothing here knows how rows came to be there.
 
@@ -33,6 +33,9 @@ pub enum Error {
     /// Rows of the events table are no events.
     #[error(transparent)]
     Events(#[from] palisade_events::Error),
+    /// Rules cannot be compiled.
+    #[error(transparent)]
+    Rules(#[from] palisade_rules::Error),
     /// The answer is larger than the bound.
     #[error("more than {rows_max} rows: add a LIMIT, or raise the bound")]
     TooManyRows {

@@ -17,6 +17,8 @@ use palisade_events::{EventBatch, FieldColumn, FieldPlan, Finding, col};
 use self::compile::Section;
 use self::run::Run;
 pub(crate) use self::values::{EventTexts, Slot, Values};
+#[cfg(feature = "datafusion")]
+pub(crate) use self::values::{TEXTS, WORDS, event_text};
 use crate::bits::Bits;
 use crate::exception::Exception;
 use crate::rule::Rule;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, StringArray};
 use palisade_events::fields::{FieldRef, FieldTree, FieldsBuilder};
 use palisade_events::schema::AnyColumn;
 use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col, time};
@@ -60,9 +60,13 @@ pub fn fields_of_json<'v>(
 
 /// The planned paths of a batch's stored payloads, where those are JSON.
 pub fn fields_of_raw(plan: &Arc<FieldPlan>, batch: &EventBatch) -> Vec<FieldColumn> {
-    let raw = batch.text(col::RAW);
+    fields_of_texts(plan, batch.text(col::RAW))
+}
+
+/// The planned paths of payloads that are still text. A row whose text is not JSON has no values.
+pub(crate) fn fields_of_texts(plan: &Arc<FieldPlan>, raw: &StringArray) -> Vec<FieldColumn> {
     let mut fields = FieldsBuilder::new(Arc::clone(plan));
-    for row in 0..batch.rows() {
+    for row in 0..raw.len() {
         if raw.is_valid(row)
             && let Ok(event) = serde_json::from_str::<Value>(raw.value(row))
         {
@@ -70,7 +74,7 @@ pub fn fields_of_raw(plan: &Arc<FieldPlan>, batch: &EventBatch) -> Vec<FieldColu
         }
         fields.end_row();
     }
-    fields.finish(batch.rows())
+    fields.finish(raw.len())
 }
 
 /// A batch of JSON events, with the raw fields of `plan`. Columns that are not given, and that the field map declares

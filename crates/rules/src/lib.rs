@@ -5,6 +5,8 @@
 //! Pure and synchronous: nothing here reads a clock or a socket, and files only when asked to load them. Rules over
 //! several events are the correlation stage's.
 //!
+//! With the feature `datafusion`, the same rules are filters of stored events too: `Rule::filter`, `RuleSet::filter`.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use palisade_events::FieldPlan;
@@ -42,6 +44,8 @@ mod engine;
 mod suppress;
 mod explain;
 mod json;
+#[cfg(feature = "datafusion")]
+mod sql;
 pub mod verify;
 #[cfg(test)]
 mod testing;

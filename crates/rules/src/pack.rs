@@ -208,7 +208,7 @@ impl RuleSet {
     }
 
     /// Lets exceptions find their rules.
-    fn bound(mut rules: Vec<Rule>, mut exceptions: Vec<Exception>, packs: Vec<Pack>) -> Self {
+    pub(crate) fn bound(mut rules: Vec<Rule>, mut exceptions: Vec<Exception>, packs: Vec<Pack>) -> Self {
         rules.iter_mut().for_each(|rule| rule.excepted_by.clear());
         for exception in &mut exceptions {
             exception.bind(&rules);

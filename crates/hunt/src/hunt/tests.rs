@@ -11,6 +11,7 @@ use palisade_lake::{DataFile, Disposition, DispositionStatus, EventWriter, LakeO
 use super::*;
 
 mod objects;
+mod rules;
 
 #[test]
 fn statements_end_at_semicolons_outside_of_quotes() {

@@ -8,6 +8,7 @@ use super::*;
 use crate::{JsonEvent, RuleSet, batch_of_json};
 
 mod naive;
+mod random;
 
 fn shared() -> Option<PathBuf> {
     crate::testing::shared("sigma")
@@ -109,7 +110,7 @@ fn public_kubernetes_rules_fire_on_raw_audit_events() {
     assert_eq!(fired[3], ["Potential Remote Command Execution In Pod Container"]);
 }
 
-/// Rules of every shape over a small vocabulary, in which the values of [`events`] are found by chance.
+/// Rules of every shape over a small vocabulary, in which the values of [`random::events`] are found by chance.
 fn rules_of_every_shape() -> String {
     let detections = [
         json!({"s": {"F": "ab"}, "condition": "s"}),
@@ -136,80 +137,6 @@ fn matches_of(engine: &Engine, batch: &EventBatch) -> Vec<(String, usize)> {
     let mut all: Vec<_> = engine.evaluate(batch).iter().map(of).collect();
     all.sort_unstable();
     all
-}
-
-mod random {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn scalar() -> impl Strategy<Value = Value> {
-        const TEXTS: [&str; 15] =
-            ["a", "b", "ab", "aB", "bab", "A", "x", "X", "xy", "x\ny", "", "1", "0", "1.5", "true"];
-        prop_oneof![
-            6 => proptest::sample::select(&TEXTS[..]).prop_map(Value::from),
-            1 => (-1i64..3).prop_map(Value::from),
-            1 => Just(json!(1.5)),
-            1 => Just(json!(1.0)),
-            1 => any::<bool>().prop_map(Value::from),
-            1 => Just(Value::Null),
-        ]
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            5 => scalar(),
-            1 => proptest::collection::vec(scalar(), 0..3).prop_map(Value::from),
-            1 => scalar().prop_map(|v| json!({"L": v})),
-        ]
-    }
-
-    pub(super) fn events() -> impl Strategy<Value = Vec<JsonEvent>> {
-        let keys = proptest::sample::select(&["F", "G", "H", "K", "m"][..]);
-        let one = proptest::collection::btree_map(keys, value(), 0..5);
-        let one = one.prop_map(|map| {
-            event(map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<serde_json::Map<_, _>>().into())
-        });
-        proptest::collection::vec(one, 0..150)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-
-        #[test]
-        fn columns_agree_with_a_row_by_row_reading_of_the_rules(events in events()) {
-            let text = rules_of_every_shape();
-            let engine = compile(&text).unwrap();
-            let batch = batch_of_json(engine.plan(), &events).unwrap();
-            let parsed = rsigma_parser::parse_sigma_yaml(&text).unwrap();
-            let mut expected = Vec::new();
-            for rule in &parsed.rules {
-                for (row, event) in events.iter().enumerate() {
-                    if naive::holds(&rule.detection, &event.event) {
-                        expected.push((rule.title.clone(), row));
-                    }
-                }
-            }
-            expected.sort_unstable();
-            prop_assert_eq!(matches_of(&engine, &batch), expected);
-        }
-
-        #[test]
-        fn batching_changes_nothing(events in events(), size in 1usize..9) {
-            let engine = compile(&rules_of_every_shape()).unwrap();
-            let whole = batch_of_json(engine.plan(), &events).unwrap();
-            let expected = engine.evaluate(&whole);
-            let mut sliced = Vec::new();
-            for start in (0..whole.rows()).step_by(size) {
-                let part = whole.slice(start, size.min(whole.rows() - start));
-                let moved = |m: Match| Match { row: m.row + start as u32, ..m };
-                sliced.extend(engine.evaluate(&part).into_iter().map(moved));
-            }
-            prop_assert_eq!(&sliced, &expected);
-            // Without the decoder's fields, they come from the payload.
-            prop_assert_eq!(engine.evaluate(&whole.with_fields(Vec::new())), expected);
-        }
-    }
 }
 
 #[test]

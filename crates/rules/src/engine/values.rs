@@ -124,8 +124,9 @@ pub(crate) struct EventTexts {
 
 /// Columns with words of the event itself, for payloads that are not JSON: they hold decoded what the payload may hold
 /// as hex.
-const TEXTS: [Text; 5] = [col::MESSAGE, col::STATUS_DETAIL, col::PROCESS_CMD_LINE, col::FILE_PATH, col::RESOURCE_NAME];
-const WORDS: [Word; 5] =
+pub(crate) const TEXTS: [Text; 5] =
+    [col::MESSAGE, col::STATUS_DETAIL, col::PROCESS_CMD_LINE, col::FILE_PATH, col::RESOURCE_NAME];
+pub(crate) const WORDS: [Word; 5] =
     [col::PROCESS_NAME, col::PROCESS_FILE_PATH, col::PROCESS_CWD, col::ACTOR_USER_NAME, col::PROCESS_USER_NAME];
 
 impl EventTexts {
@@ -133,28 +134,33 @@ impl EventTexts {
         Self { rows, cells: OnceCell::new() }
     }
 
-    /// All values of the payload as one text, one a line; keys are no values. A payload that is not JSON is taken as it
-    /// is, with the columns that were decoded from it.
     fn get(&self, batch: &EventBatch, row: usize) -> &str {
         let cells = self.cells.get_or_init(|| std::iter::repeat_with(OnceCell::new).take(self.rows).collect());
         cells[row].get_or_init(|| {
-            let mut all = String::new();
             let raw = batch.text(col::RAW);
-            if raw.is_valid(row) {
-                if let Ok(event @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(raw.value(row)) {
-                    gather(&event, &mut all);
-                    return all;
-                }
-                all.push_str(raw.value(row));
-            }
+            let raw = raw.is_valid(row).then(|| raw.value(row));
             let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
-            for text in texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))) {
-                all.push('\n');
-                all.push_str(text);
-            }
-            all
+            event_text(raw, texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))))
         })
     }
+}
+
+/// All values of the payload as one text, one a line; keys are no values. A payload that is not JSON is taken as it
+/// is, with the columns that were decoded from it: those of [`TEXTS`], then those of [`WORDS`].
+pub(crate) fn event_text<'t>(raw: Option<&str>, columns: impl Iterator<Item = &'t str>) -> String {
+    let mut all = String::new();
+    if let Some(raw) = raw {
+        if let Ok(event @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(raw) {
+            gather(&event, &mut all);
+            return all;
+        }
+        all.push_str(raw);
+    }
+    for text in columns {
+        all.push('\n');
+        all.push_str(text);
+    }
+    all
 }
 
 fn gather(value: &Value, all: &mut String) {
