@@ -44,7 +44,7 @@ mod testing;
 use std::path::PathBuf;
 
 pub use engine::{Engine, Match};
-pub use json::{JsonEvent, batch_of_json, fields_of_json, fields_of_raw, put_json};
+pub use json::{JsonEvent, batch_of_json, batch_of_lines, fields_of_json, fields_of_raw, put_json};
 pub use pack::{PackInfo, Problem, Reading, RuleSet};
 pub use rule::{Logsource, Rule};
 

@@ -106,7 +106,7 @@ impl Predicate {
     pub(crate) fn is_shared(&self) -> bool {
         !matches!(
             self,
-            Self::Float(_) | Self::Glob(..) | Self::Regex(_) | Self::Net(_) | Self::Compare(..) | Self::Part(..)
+            Self::Float(_) | Self::Glob(..) | Self::Regex(_) | Self::Compare(..) | Self::Part(..)
         )
     }
 }

@@ -4,6 +4,7 @@ use palisade_events::{EventBatch, FieldColumn};
 
 use super::Match;
 use super::compile::{Costly, Node, Section};
+use super::program::Hits;
 use super::values::{EventTexts, Values};
 use crate::bits::Bits;
 use crate::predicate::text_of;
@@ -11,25 +12,31 @@ use crate::predicate::text_of;
 /// The state of a section's evaluation over a batch.
 pub(crate) struct Run<'e, 'b> {
     section: &'e Section,
+    batch: &'b EventBatch,
+    texts: &'b EventTexts,
     /// The rows that the section sees.
     rows: Bits,
     count: usize,
     programs: Vec<ProgramRun<'b>>,
     costly: Vec<CostlyRun<'b>>,
     buffer: String,
-    hits: Vec<u32>,
+    hits: Hits,
 }
 
 /// How far a program has come. Rows are evaluated when the first rule wants them.
 struct ProgramRun<'b> {
     values: Values<'b>,
-    /// By atom, the rows for which it holds among those done; `None` while there is none.
-    atoms: Vec<Option<Bits>>,
-    done: Bits,
+    /// Nothing is to be done: the field is absent, or all rows are done.
     is_complete: bool,
-    /// By code, 1 + the place in `lists` of the atoms that hold; 0 while unknown.
-    known: Vec<u32>,
-    lists: Vec<Box<[u32]>>,
+    /// By atom, 1 + the place of its rows in `sets`; 0 while it holds for none. Empty while no row is done.
+    places: Vec<u32>,
+    sets: Vec<Bits>,
+    /// The atoms that hold somewhere, in the order of `sets`.
+    held: Vec<u32>,
+    done: Option<Bits>,
+    /// By code of a value that rows share, where in `lists` the atoms that hold are.
+    known: Vec<Option<(u32, u32)>>,
+    lists: Vec<u32>,
 }
 
 /// What is known of a costly test, by code of a value that rows share.
@@ -48,14 +55,18 @@ impl<'e, 'b> Run<'e, 'b> {
         rows: Bits,
     ) -> Self {
         let values = |slot| Values::of(slot, batch, fields, texts);
-        let count = batch.rows();
-        let programs = section.programs.iter().map(|program| ProgramRun {
-            values: values(program.slot),
-            atoms: vec![None; program.atoms],
-            done: Bits::none(count),
-            is_complete: false,
-            known: Vec::new(),
-            lists: vec![Box::default()],
+        let programs = section.programs.iter().map(|program| {
+            let values = values(program.slot);
+            ProgramRun {
+                values,
+                is_complete: values.is_absent(),
+                places: Vec::new(),
+                sets: Vec::new(),
+                held: Vec::new(),
+                done: None,
+                known: Vec::new(),
+                lists: Vec::new(),
+            }
         });
         let costly = section.costly.iter().map(|costly| {
             let (left, right) = match costly {
@@ -65,14 +76,24 @@ impl<'e, 'b> Run<'e, 'b> {
             CostlyRun { left, right, known: Vec::new() }
         });
         let (programs, costly) = (programs.collect(), costly.collect());
-        Self { section, rows, count, programs, costly, buffer: String::new(), hits: Vec::new() }
+        let (buffer, hits) = (String::new(), Hits::default());
+        Self { section, batch, texts, rows, count: batch.rows(), programs, costly, buffer, hits }
     }
 
     /// Adds the matches of all rules.
     pub(crate) fn matches(mut self, matches: &mut Vec<Match>) {
         let section = self.section;
         let rows = self.rows.clone();
-        for (rule, node) in &section.rules {
+        let mut wanted = Bits::none(section.rules.len());
+        section.watch.always.iter().for_each(|rule| wanted.set(*rule as usize));
+        for program in &section.watch.programs {
+            self.advance(*program, &rows);
+            for atom in &self.programs[*program].held {
+                section.watch.rules(*program, *atom as usize).iter().for_each(|rule| wanted.set(*rule as usize));
+            }
+        }
+        for place in wanted.rows() {
+            let (rule, node) = &section.rules[place];
             if let Some(found) = self.rows_of(node, &rows) {
                 matches.extend(found.rows().map(|row| Match { rule: *rule, row: row as u32 }));
             }
@@ -84,7 +105,7 @@ impl<'e, 'b> Run<'e, 'b> {
         match node {
             Node::Shared { program, atom } => {
                 self.advance(*program, mask);
-                self.programs[*program].atoms[*atom].as_ref()?.and(mask).some()
+                self.programs[*program].rows(*atom)?.and(mask).some()
             }
             Node::Costly(number) => self.costly_rows(*number, mask),
             Node::And(all) => {
@@ -131,41 +152,62 @@ impl<'e, 'b> Run<'e, 'b> {
 
     /// Evaluates a program for the rows of `mask` that it has not seen.
     fn advance(&mut self, number: usize, mask: &Bits) {
-        let program = &self.section.programs[number];
-        let (buffer, hits, count) = (&mut self.buffer, &mut self.hits, self.count);
-        let ProgramRun { values, atoms, done, is_complete, known, lists } = &mut self.programs[number];
-        if *is_complete {
+        let run = &mut self.programs[number];
+        if run.is_complete {
             return;
         }
-        if let Some(codes) = values.shared_codes() {
-            known.resize(codes, 0);
-        }
-        let mut mark = |row: usize, hits: &[u32]| {
-            for atom in hits {
-                atoms[*atom as usize].get_or_insert_with(|| Bits::none(count)).set(row);
-            }
+        let program = &self.section.programs[number];
+        let (buffer, hits, count) = (&mut self.buffer, &mut self.hits, self.count);
+        run.places.resize(program.atoms, 0);
+        let open = match &run.done {
+            Some(done) => mask.and_not(done),
+            None => mask.clone(),
         };
-        for row in mask.and_not(done).rows() {
-            values.codes(row, |code| {
-                if let Some(place) = known.get(code).and_then(|place| place.checked_sub(1)) {
-                    mark(row, &lists[place as usize]);
-                    return;
+        if let Some(scan) = &program.payload {
+            for row in open.rows() {
+                hits.begin(program.atoms);
+                if self.texts.may_hold(self.batch, row, scan, buffer) {
+                    run.values.value(row, |value| program.hits(value, buffer, hits));
+                } else {
+                    program.text_hits(hits);
                 }
-                hits.clear();
-                values.value(code, |value| program.hits(value, buffer, hits));
-                mark(row, hits);
-                if let Some(place) = known.get_mut(code) {
-                    // Most values hold nothing: they share the first, empty list.
-                    *place = 1;
-                    if !hits.is_empty() {
-                        lists.push(hits.as_slice().into());
-                        *place = lists.len() as u32;
-                    }
-                }
-            });
+                run.mark(row, &hits.atoms, count);
+            }
+        } else if let Some(codes) = run.values.shared_codes() {
+            run.known.resize(codes, None);
+            let values = run.values;
+            for row in open.rows() {
+                values.codes(row, |code| {
+                    let (start, end) = match run.known.get(code) {
+                        Some(Some(known)) => *known,
+                        _ => {
+                            hits.begin(program.atoms);
+                            values.value(code, |value| program.hits(value, buffer, hits));
+                            let start = run.lists.len() as u32;
+                            run.lists.extend_from_slice(&hits.atoms);
+                            let found = (start, run.lists.len() as u32);
+                            if let Some(known) = run.known.get_mut(code) {
+                                *known = Some(found);
+                            }
+                            found
+                        }
+                    };
+                    run.mark_known(row, start as usize..end as usize, count);
+                });
+            }
+        } else {
+            let values = run.values;
+            for row in open.rows() {
+                values.codes(row, |code| {
+                    hits.begin(program.atoms);
+                    values.value(code, |value| program.hits(value, buffer, hits));
+                    run.mark(row, &hits.atoms, count);
+                });
+            }
         }
+        let done = run.done.get_or_insert_with(|| Bits::none(count));
         done.or_assign(mask);
-        *is_complete = *done == self.rows;
+        run.is_complete = *done == self.rows;
     }
 
     fn costly_rows(&mut self, number: usize, mask: &Bits) -> Option<Bits> {
@@ -214,4 +256,35 @@ impl<'e, 'b> Run<'e, 'b> {
         }
         found.some()
     }
+}
+
+impl ProgramRun<'_> {
+    /// The rows for which an atom holds, among those done.
+    fn rows(&self, atom: usize) -> Option<&Bits> {
+        let place = self.places.get(atom)?.checked_sub(1)?;
+        self.sets.get(place as usize)
+    }
+
+    fn mark(&mut self, row: usize, atoms: &[u32], count: usize) {
+        for atom in atoms {
+            set(&mut self.places, &mut self.sets, &mut self.held, *atom, row, count);
+        }
+    }
+
+    fn mark_known(&mut self, row: usize, list: std::ops::Range<usize>, count: usize) {
+        for atom in &self.lists[list] {
+            set(&mut self.places, &mut self.sets, &mut self.held, *atom, row, count);
+        }
+    }
+}
+
+#[inline]
+fn set(places: &mut [u32], sets: &mut Vec<Bits>, held: &mut Vec<u32>, atom: u32, row: usize, count: usize) {
+    let place = &mut places[atom as usize];
+    if *place == 0 {
+        sets.push(Bits::none(count));
+        held.push(atom);
+        *place = sets.len() as u32;
+    }
+    sets[*place as usize - 1].set(row);
 }

@@ -11,6 +11,7 @@ use palisade_events::schema::{AnyColumn, Text, Word};
 use palisade_events::{EventBatch, FieldColumn, col, time};
 use serde_json::Value;
 
+use super::payload::PayloadScan;
 use crate::predicate::text_of;
 
 /// A field's place in a batch.
@@ -53,6 +54,22 @@ impl<'b> Values<'b> {
             Slot::Column(AnyColumn::Flag(c)) => Self::Flag(batch.flag(c)),
             Slot::Raw(path) => fields.get(path).map_or(Self::Absent, Self::Raw),
             Slot::Event => Self::Event(batch, texts),
+        }
+    }
+
+    /// Whether no row has a value.
+    pub(crate) fn is_absent(&self) -> bool {
+        match self {
+            Self::Word(column) => column.values().is_empty(),
+            Self::Raw(column) => column.values().is_empty(),
+            Self::Text(column) => column.null_count() == column.len(),
+            Self::Time(column) => column.null_count() == column.len(),
+            Self::Long(column) => column.null_count() == column.len(),
+            Self::Int(column) => column.null_count() == column.len(),
+            Self::Flag(column) => column.null_count() == column.len(),
+            Self::Words(lists, _) => lists.null_count() == lists.len(),
+            Self::Event(..) => false,
+            Self::Absent => true,
         }
     }
 
@@ -131,6 +148,17 @@ const WORDS: [Word; 5] =
 impl EventTexts {
     pub(crate) fn new(rows: usize) -> Self {
         Self { rows, cells: OnceCell::new() }
+    }
+
+    /// Whether some keyword may be in the text of a row, as its parts are written.
+    pub(crate) fn may_hold(&self, batch: &EventBatch, row: usize, scan: &PayloadScan, buffer: &mut String) -> bool {
+        let raw = batch.text(col::RAW);
+        if raw.is_valid(row) && scan.may_hold(raw.value(row), buffer) {
+            return true;
+        }
+        let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
+        let mut all = texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row)));
+        all.any(|text| scan.may_be_in(text, buffer))
     }
 
     /// All values of the payload as one text, one a line; keys are no values. A payload that is not JSON is taken as it
