@@ -13,9 +13,11 @@ use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col, tim
 use serde_json::{Map, Value};
 
 use self::lines::LineReader;
+pub(crate) use self::text::text_of_payload;
 use crate::taxonomy;
 
 mod lines;
+mod text;
 
 /// An event as JSON, with what a decoder would say about it.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]

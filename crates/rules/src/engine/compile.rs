@@ -75,9 +75,10 @@ pub(crate) fn sections(rules: &[Rule], plan: &FieldPlan) -> Result<Vec<Section>>
                 draft.node(&rule.lowered.expr).map_err(|path| Error::Unplanned { rule: rule.title.clone(), path })?;
             nodes.push((number, node));
         }
-        let programs = draft.programs.iter().map(|p| Program::new(p.slot, &p.atoms));
-        let programs = programs.collect::<Result<Vec<_>, _>>().map_err(|e| Error::Pattern(e.to_string()))?;
         let watch = Watch::new(&nodes, &draft.programs);
+        let programs = draft.programs.iter().enumerate();
+        let programs = programs.map(|(number, p)| Program::new(p.slot, &p.atoms, &watch.atoms(number)));
+        let programs = programs.collect::<Result<Vec<_>, _>>().map_err(|e| Error::Pattern(e.to_string()))?;
         sections.push(Section { filter: filter.clone(), programs, costly: draft.costly, rules: nodes, watch });
     }
     Ok(sections)

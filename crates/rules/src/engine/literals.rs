@@ -49,9 +49,7 @@ pub(crate) struct LiteralsDraft {
     equal: HashMap<Box<str>, Vec<u32>>,
     starts: Trie,
     ends: Trie,
-    places: HashMap<Box<str>, usize>,
-    anywhere: Vec<Box<str>>,
-    users: Vec<Vec<u32>>,
+    anywhere: ScanDraft,
 }
 
 impl LiteralsDraft {
@@ -60,34 +58,13 @@ impl LiteralsDraft {
             Place::Whole => self.equal.entry(text.into()).or_default().push(atom),
             Place::Start => self.starts.add(text.bytes(), atom),
             Place::End => self.ends.add(text.bytes().rev(), atom),
-            Place::Anywhere => {
-                let number = *self.places.entry(text.into()).or_insert_with(|| {
-                    self.anywhere.push(text.into());
-                    self.users.push(Vec::new());
-                    self.anywhere.len() - 1
-                });
-                self.users[number].push(atom);
-            }
+            Place::Anywhere => self.anywhere.add(text, atom),
         }
     }
 
-    /// Whether all literals may stand anywhere.
-    pub(crate) fn is_unplaced(&self) -> bool {
-        self.equal.is_empty() && self.starts.is_empty() && self.ends.is_empty()
-    }
-
-    /// The literals that may stand anywhere.
-    pub(crate) fn anywhere(&self) -> &[Box<str>] {
-        &self.anywhere
-    }
-
     pub(crate) fn compile(self) -> Result<Literals, BuildError> {
-        let Self { equal, starts, ends, anywhere, users, .. } = self;
-        let scan = match anywhere.is_empty() {
-            true => None,
-            false => Some(Scan { automaton: Machine::new(anywhere.iter().map(|text| text.as_bytes()))?, users }),
-        };
-        Ok(Literals { equal, starts, ends, scan })
+        let Self { equal, starts, ends, anywhere } = self;
+        Ok(Literals { equal, starts, ends, scan: anywhere.compile()? })
     }
 }
 
@@ -133,24 +110,52 @@ impl Trie {
 
 /// One automaton for all literals of a field that may stand anywhere.
 #[derive(Debug)]
-struct Scan {
+pub(crate) struct Scan {
     automaton: Machine,
     /// By pattern, the atoms.
     users: Vec<Vec<u32>>,
 }
 
 impl Scan {
-    fn hits(&self, text: &[u8], hits: &mut Hits) {
+    pub(crate) fn hits(&self, text: &[u8], hits: &mut Hits) {
+        let mut see = |pattern: usize| hits.add(&self.users[pattern]);
         match &self.automaton {
-            Machine::Dense(dfa) => scan(dfa, text, |pattern| hits.add(&self.users[pattern])),
-            Machine::Sparse(nfa) => scan(nfa, text, |pattern| hits.add(&self.users[pattern])),
+            Machine::Dense(dfa) => scan(dfa, text, &mut see),
+            Machine::Sparse(nfa) => scan(nfa, text, &mut see),
         }
+    }
+}
+
+/// Literals on their way into an automaton, each once.
+#[derive(Debug, Default)]
+pub(crate) struct ScanDraft {
+    places: HashMap<Box<str>, usize>,
+    texts: Vec<Box<str>>,
+    users: Vec<Vec<u32>>,
+}
+
+impl ScanDraft {
+    pub(crate) fn add(&mut self, text: &str, atom: u32) {
+        let number = *self.places.entry(text.into()).or_insert_with(|| {
+            self.texts.push(text.into());
+            self.users.push(Vec::new());
+            self.texts.len() - 1
+        });
+        self.users[number].push(atom);
+    }
+
+    pub(crate) fn compile(self) -> Result<Option<Scan>, BuildError> {
+        if self.texts.is_empty() {
+            return Ok(None);
+        }
+        let automaton = Machine::new(self.texts.iter().map(|text| text.as_bytes()))?;
+        Ok(Some(Scan { automaton, users: self.users }))
     }
 }
 
 /// An automaton over bytes: as a table where that is small enough, else with states of the edges they have.
 #[derive(Debug)]
-pub(crate) enum Machine {
+enum Machine {
     Dense(dfa::DFA),
     Sparse(contiguous::NFA),
 }
@@ -159,54 +164,30 @@ pub(crate) enum Machine {
 const DENSE_MAX: usize = 256 * 1024;
 
 impl Machine {
-    pub(crate) fn new<'t>(literals: impl Iterator<Item = &'t [u8]> + Clone) -> Result<Self, BuildError> {
+    fn new<'t>(literals: impl Iterator<Item = &'t [u8]> + Clone) -> Result<Self, BuildError> {
         if literals.clone().map(<[u8]>::len).sum::<usize>() <= DENSE_MAX {
             let built = dfa::DFA::builder().start_kind(StartKind::Unanchored).prefilter(false).build(literals);
             return built.map(Self::Dense);
         }
         contiguous::NFA::builder().prefilter(false).build(literals).map(Self::Sparse)
     }
-
-    /// Whether any literal is in the text.
-    pub(crate) fn finds(&self, text: &[u8]) -> bool {
-        let mut found = false;
-        match self {
-            Self::Dense(dfa) => walk(dfa, text, |_| {
-                found = true;
-                false
-            }),
-            Self::Sparse(nfa) => walk(nfa, text, |_| {
-                found = true;
-                false
-            }),
-        }
-        found
-    }
 }
 
 /// Calls `see` with every pattern at every place where it ends.
 #[inline]
-fn scan<A: Automaton>(automaton: &A, text: &[u8], mut see: impl FnMut(usize)) {
-    walk(automaton, text, |state| {
-        for index in 0..automaton.match_len(state) {
-            see(automaton.match_pattern(state, index).as_usize());
-        }
-        true
-    });
-}
-
-/// Calls `see` with every state in which patterns end, until it says no.
-#[inline]
-fn walk<A: Automaton>(automaton: &A, text: &[u8], mut see: impl FnMut(aho_corasick::automaton::StateID) -> bool) {
+fn scan<A: Automaton>(automaton: &A, text: &[u8], see: &mut impl FnMut(usize)) {
     // Both kinds are built with an unanchored start.
     let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
-    if automaton.is_match(state) && !see(state) {
-        return;
+    let mut tell = |state| {
+        (0..automaton.match_len(state)).for_each(|index| see(automaton.match_pattern(state, index).as_usize()));
+    };
+    if automaton.is_match(state) {
+        tell(state);
     }
     for byte in text {
         state = automaton.next_state(Anchored::No, state, *byte);
-        if automaton.is_special(state) && automaton.is_match(state) && !see(state) {
-            return;
+        if automaton.is_special(state) && automaton.is_match(state) {
+            tell(state);
         }
     }
 }

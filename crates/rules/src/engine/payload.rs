@@ -6,47 +6,54 @@
 
 use aho_corasick::BuildError;
 
-use super::literals::{LiteralsDraft, Machine};
+use super::literals::{Scan, ScanDraft};
+use super::program::Hits;
+use crate::predicate::Predicate;
 use crate::text::{fold, fold_into};
 
-/// What tells that no keyword can hold.
+/// What tells which of the watched keywords may hold.
 #[derive(Debug)]
 pub(crate) struct PayloadScan {
-    automaton: Machine,
+    scan: Scan,
+    watched: Vec<u32>,
 }
 
 impl PayloadScan {
-    /// Compiles keywords; `None` when some may stand where the payload does not have them as they are.
-    pub(super) fn new(folded: &LiteralsDraft, exact: &LiteralsDraft) -> Result<Option<Self>, BuildError> {
-        if !folded.is_unplaced() || !exact.is_unplaced() {
-            return Ok(None);
-        }
-        let mut spelled: Vec<String> = Vec::new();
-        for literal in folded.anywhere().iter().chain(exact.anywhere()) {
-            // A line break may stand between two values; digits may be of a number that is written in another way.
-            let is_numeric = literal.chars().all(|c| c.is_ascii_digit() || "+-.e".contains(c));
-            if is_numeric || literal.chars().any(|c| c == '\n') {
-                return Ok(None);
+    /// Compiles the watched atoms of keywords; `None` when some may hold where the payload does not have them as they are.
+    pub(super) fn new(atoms: &[Vec<Predicate>], watched: &[u32]) -> Result<Option<Self>, BuildError> {
+        let mut draft = ScanDraft::default();
+        for atom in watched {
+            for test in atoms.get(*atom as usize).into_iter().flatten() {
+                let Predicate::Contains(_, literal) = test else { return Ok(None) };
+                // A line break may stand between two values; digits may be of a number that is written in another way.
+                let is_numeric = literal.chars().all(|c| c.is_ascii_digit() || "+-.e".contains(c));
+                if is_numeric || literal.contains('\n') {
+                    return Ok(None);
+                }
+                let own = fold(literal);
+                let written = escaped(&own);
+                if written != own {
+                    draft.add(&written, *atom);
+                }
+                draft.add(&own, *atom);
             }
-            let own = fold(literal).into_owned();
-            let written = escaped(&own);
-            if written != own {
-                spelled.push(written);
-            }
-            spelled.push(own);
         }
-        Ok(Some(Self { automaton: Machine::new(spelled.iter().map(|text| text.as_bytes()))? }))
+        Ok(draft.compile()?.map(|scan| Self { scan, watched: watched.into() }))
     }
 
-    /// Whether some keyword may be in a payload.
-    pub(crate) fn may_hold(&self, payload: &str, buffer: &mut String) -> bool {
-        !has_short_escapes_only(payload) || self.may_be_in(payload, buffer)
+    /// Adds the atoms that may hold for the values of a payload.
+    pub(crate) fn payload(&self, payload: &str, buffer: &mut String, hits: &mut Hits) {
+        if has_short_escapes_only(payload) {
+            self.text(payload, buffer, hits);
+        } else {
+            hits.add(&self.watched);
+        }
     }
 
-    /// Whether some keyword may be in a text that escapes nothing.
-    pub(crate) fn may_be_in(&self, text: &str, buffer: &mut String) -> bool {
+    /// Adds the atoms that may hold for a text that escapes nothing.
+    pub(crate) fn text(&self, text: &str, buffer: &mut String, hits: &mut Hits) {
         fold_into(text, buffer);
-        self.automaton.finds(buffer.as_bytes())
+        self.scan.hits(buffer.as_bytes(), hits);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::text::{Case, fold_into};
 pub(crate) struct Program {
     pub(crate) slot: Slot,
     pub(crate) atoms: usize,
-    /// For keywords: what tells from the payload as written that none can hold.
+    /// For keywords: what tells from the payload as written which of the watched ones may hold.
     pub(crate) payload: Option<PayloadScan>,
     exists: Vec<u32>,
     null: Vec<u32>,
@@ -64,11 +64,11 @@ impl Hits {
 }
 
 impl Program {
-    /// Compiles the tests of each atom, in order.
+    /// Compiles the tests of each atom, in order. Rules are watched through the atoms `watched`.
     ///
     /// # Errors
     /// When the automaton would grow beyond what its states can number.
-    pub(crate) fn new(slot: Slot, atoms: &[Vec<Predicate>]) -> Result<Self, aho_corasick::BuildError> {
+    pub(crate) fn new(slot: Slot, atoms: &[Vec<Predicate>], watched: &[u32]) -> Result<Self, aho_corasick::BuildError> {
         let (mut exists, mut null, mut present) = (Vec::new(), Vec::new(), Vec::new());
         let mut whole: HashMap<i64, Vec<u32>> = HashMap::default();
         let mut nets = Nets::default();
@@ -101,7 +101,7 @@ impl Program {
                 }
             }
         }
-        let payload = if slot == Slot::Event { PayloadScan::new(&folded, &exact)? } else { None };
+        let payload = if slot == Slot::Event { PayloadScan::new(atoms, watched)? } else { None };
         let (folded, exact) = (folded.compile()?, exact.compile()?);
         Ok(Self { slot, atoms: atoms.len(), payload, exists, null, present, whole, nets, folded, exact })
     }
@@ -133,11 +133,5 @@ impl Program {
             fold_into(&text, buffer);
             self.folded.hits(buffer, hits);
         }
-    }
-
-    /// Adds the atoms that hold for every text.
-    pub(crate) fn text_hits(&self, hits: &mut Hits) {
-        hits.add(&self.exists);
-        hits.add(&self.present);
     }
 }

@@ -28,15 +28,24 @@ struct ProgramRun<'b> {
     values: Values<'b>,
     /// Nothing is to be done: the field is absent, or all rows are done.
     is_complete: bool,
-    /// By atom, 1 + the place of its rows in `sets`; 0 while it holds for none. Empty while no row is done.
-    places: Vec<u32>,
-    sets: Vec<Bits>,
-    /// The atoms that hold somewhere, in the order of `sets`.
-    held: Vec<u32>,
+    /// What holds, among the rows done.
+    holds: Marks,
+    /// What may hold, for keywords.
+    suspected: Marks,
     done: Option<Bits>,
     /// By code of a value that rows share, where in `lists` the atoms that hold are.
     known: Vec<Option<(u32, u32)>>,
     lists: Vec<u32>,
+}
+
+/// By atom, the rows for which it holds.
+#[derive(Default)]
+struct Marks {
+    /// By atom, 1 + the place of its rows in `sets`; 0 while it holds for none.
+    places: Vec<u32>,
+    sets: Vec<Bits>,
+    /// The atoms that hold somewhere, in the order of `sets`.
+    held: Vec<u32>,
 }
 
 /// What is known of a costly test, by code of a value that rows share.
@@ -60,9 +69,8 @@ impl<'e, 'b> Run<'e, 'b> {
             ProgramRun {
                 values,
                 is_complete: values.is_absent(),
-                places: Vec::new(),
-                sets: Vec::new(),
-                held: Vec::new(),
+                holds: Marks::default(),
+                suspected: Marks::default(),
                 done: None,
                 known: Vec::new(),
                 lists: Vec::new(),
@@ -85,18 +93,44 @@ impl<'e, 'b> Run<'e, 'b> {
         let section = self.section;
         let rows = self.rows.clone();
         let mut wanted = Bits::none(section.rules.len());
-        section.watch.always.iter().for_each(|rule| wanted.set(*rule as usize));
+        let always = section.watch.clauses.iter().enumerate().filter(|(_, clause)| clause.is_none());
+        always.for_each(|(rule, _)| wanted.set(rule));
         for program in &section.watch.programs {
-            self.advance(*program, &rows);
-            for atom in &self.programs[*program].held {
+            self.watch(*program, &rows);
+            for atom in &self.programs[*program].watched().held {
                 section.watch.rules(*program, *atom as usize).iter().for_each(|rule| wanted.set(*rule as usize));
             }
         }
+        let mut mask = Bits::none(self.count);
         for place in wanted.rows() {
             let (rule, node) = &section.rules[place];
-            if let Some(found) = self.rows_of(node, &rows) {
+            let found = match &section.watch.clauses[place] {
+                None => self.rows_of(node, &rows),
+                Some(clause) => {
+                    mask.clear();
+                    for (program, atom) in clause {
+                        if let Some(rows) = self.programs[*program].watched().rows(*atom) {
+                            mask.or_assign(rows);
+                        }
+                    }
+                    self.rows_of(node, &mask)
+                }
+            };
+            if let Some(found) = found {
                 matches.extend(found.rows().map(|row| Match { rule: *rule, row: row as u32 }));
             }
+        }
+    }
+
+    /// Finds the rows of a program's watched atoms, or more.
+    fn watch(&mut self, number: usize, rows: &Bits) {
+        let program = &self.section.programs[number];
+        let Some(scan) = &program.payload else { return self.advance(number, rows) };
+        let run = &mut self.programs[number];
+        for row in rows.rows() {
+            self.hits.begin(program.atoms);
+            self.texts.suspect(self.batch, row, scan, &mut self.buffer, &mut self.hits);
+            run.suspected.mark(program.atoms, row, &self.hits.atoms, self.count);
         }
     }
 
@@ -105,7 +139,7 @@ impl<'e, 'b> Run<'e, 'b> {
         match node {
             Node::Shared { program, atom } => {
                 self.advance(*program, mask);
-                self.programs[*program].rows(*atom)?.and(mask).some()
+                self.programs[*program].holds.rows(*atom)?.and(mask).some()
             }
             Node::Costly(number) => self.costly_rows(*number, mask),
             Node::And(all) => {
@@ -158,22 +192,11 @@ impl<'e, 'b> Run<'e, 'b> {
         }
         let program = &self.section.programs[number];
         let (buffer, hits, count) = (&mut self.buffer, &mut self.hits, self.count);
-        run.places.resize(program.atoms, 0);
         let open = match &run.done {
             Some(done) => mask.and_not(done),
             None => mask.clone(),
         };
-        if let Some(scan) = &program.payload {
-            for row in open.rows() {
-                hits.begin(program.atoms);
-                if self.texts.may_hold(self.batch, row, scan, buffer) {
-                    run.values.value(row, |value| program.hits(value, buffer, hits));
-                } else {
-                    program.text_hits(hits);
-                }
-                run.mark(row, &hits.atoms, count);
-            }
-        } else if let Some(codes) = run.values.shared_codes() {
+        if let Some(codes) = run.values.shared_codes() {
             run.known.resize(codes, None);
             let values = run.values;
             for row in open.rows() {
@@ -192,7 +215,7 @@ impl<'e, 'b> Run<'e, 'b> {
                             found
                         }
                     };
-                    run.mark_known(row, start as usize..end as usize, count);
+                    run.holds.mark(program.atoms, row, &run.lists[start as usize..end as usize], count);
                 });
             }
         } else {
@@ -201,7 +224,7 @@ impl<'e, 'b> Run<'e, 'b> {
                 values.codes(row, |code| {
                     hits.begin(program.atoms);
                     values.value(code, |value| program.hits(value, buffer, hits));
-                    run.mark(row, &hits.atoms, count);
+                    run.holds.mark(program.atoms, row, &hits.atoms, count);
                 });
             }
         }
@@ -259,32 +282,35 @@ impl<'e, 'b> Run<'e, 'b> {
 }
 
 impl ProgramRun<'_> {
-    /// The rows for which an atom holds, among those done.
+    /// The rows by which rules are watched.
+    fn watched(&self) -> &Marks {
+        if self.suspected.held.is_empty() { &self.holds } else { &self.suspected }
+    }
+}
+
+impl Marks {
     fn rows(&self, atom: usize) -> Option<&Bits> {
         let place = self.places.get(atom)?.checked_sub(1)?;
         self.sets.get(place as usize)
     }
 
-    fn mark(&mut self, row: usize, atoms: &[u32], count: usize) {
+    /// Marks a row for some of `all` atoms.
+    #[inline]
+    fn mark(&mut self, all: usize, row: usize, atoms: &[u32], count: usize) {
+        if atoms.is_empty() {
+            return;
+        }
+        if self.places.is_empty() {
+            self.places.resize(all, 0);
+        }
         for atom in atoms {
-            set(&mut self.places, &mut self.sets, &mut self.held, *atom, row, count);
+            let place = &mut self.places[*atom as usize];
+            if *place == 0 {
+                self.sets.push(Bits::none(count));
+                self.held.push(*atom);
+                *place = self.sets.len() as u32;
+            }
+            self.sets[*place as usize - 1].set(row);
         }
     }
-
-    fn mark_known(&mut self, row: usize, list: std::ops::Range<usize>, count: usize) {
-        for atom in &self.lists[list] {
-            set(&mut self.places, &mut self.sets, &mut self.held, *atom, row, count);
-        }
-    }
-}
-
-#[inline]
-fn set(places: &mut [u32], sets: &mut Vec<Bits>, held: &mut Vec<u32>, atom: u32, row: usize, count: usize) {
-    let place = &mut places[atom as usize];
-    if *place == 0 {
-        sets.push(Bits::none(count));
-        held.push(atom);
-        *place = sets.len() as u32;
-    }
-    sets[*place as usize - 1].set(row);
 }

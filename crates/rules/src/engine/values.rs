@@ -9,10 +9,10 @@ use palisade_events::batch::WordColumn;
 use palisade_events::fields::FieldRef;
 use palisade_events::schema::{AnyColumn, Text, Word};
 use palisade_events::{EventBatch, FieldColumn, col, time};
-use serde_json::Value;
 
 use super::payload::PayloadScan;
-use crate::predicate::text_of;
+use super::program::Hits;
+use crate::json::text_of_payload;
 
 /// A field's place in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,15 +150,16 @@ impl EventTexts {
         Self { rows, cells: OnceCell::new() }
     }
 
-    /// Whether some keyword may be in the text of a row, as its parts are written.
-    pub(crate) fn may_hold(&self, batch: &EventBatch, row: usize, scan: &PayloadScan, buffer: &mut String) -> bool {
+    /// Adds the watched atoms that may hold for the text of a row, as its parts are written.
+    pub(crate) fn suspect(&self, batch: &EventBatch, row: usize, scan: &PayloadScan, buffer: &mut String, hits: &mut Hits) {
         let raw = batch.text(col::RAW);
-        if raw.is_valid(row) && scan.may_hold(raw.value(row), buffer) {
-            return true;
+        if raw.is_valid(row) {
+            scan.payload(raw.value(row), buffer, hits);
         }
         let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
-        let mut all = texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row)));
-        all.any(|text| scan.may_be_in(text, buffer))
+        for text in texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))) {
+            scan.text(text, buffer, hits);
+        }
     }
 
     /// All values of the payload as one text, one a line; keys are no values. A payload that is not JSON is taken as it
@@ -169,9 +170,8 @@ impl EventTexts {
             let mut all = String::new();
             let raw = batch.text(col::RAW);
             if raw.is_valid(row) {
-                if let Ok(event @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(raw.value(row)) {
-                    gather(&event, &mut all);
-                    return all;
+                if let Some(text) = text_of_payload(raw.value(row)) {
+                    return text;
                 }
                 all.push_str(raw.value(row));
             }
@@ -182,26 +182,5 @@ impl EventTexts {
             }
             all
         })
-    }
-}
-
-fn gather(value: &Value, all: &mut String) {
-    let scalar = match value {
-        Value::Array(members) => return members.iter().for_each(|member| gather(member, all)),
-        Value::Object(object) => return object.values().for_each(|member| gather(member, all)),
-        Value::Null => return,
-        Value::String(s) => FieldRef::Str(s),
-        Value::Bool(b) => FieldRef::Bool(*b),
-        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
-            (Some(i), ..) => FieldRef::Int(i),
-            (_, Some(u), _) => FieldRef::UInt(u),
-            (.., f) => FieldRef::Float(f.unwrap_or(f64::NAN)),
-        },
-    };
-    if let Some(text) = text_of(scalar) {
-        if !all.is_empty() {
-            all.push('\n');
-        }
-        all.push_str(&text);
     }
 }

@@ -11,8 +11,8 @@ pub(crate) struct Watch {
     pub(crate) programs: Vec<usize>,
     /// By program and atom, the rules, by their place in the section.
     rules: Vec<Vec<Vec<u32>>>,
-    /// The rules that can hold where no atom does: all their tests are negated.
-    pub(crate) always: Vec<u32>,
+    /// By rule, its atoms; `None` where it can hold without any: all its tests are negated.
+    pub(crate) clauses: Vec<Option<Vec<(usize, usize)>>>,
 }
 
 /// Atoms, one of which must hold.
@@ -30,21 +30,28 @@ impl Watch {
         let mut watch = Self {
             programs: Vec::new(),
             rules: programs.iter().map(|program| vec![Vec::new(); program.atoms.len()]).collect(),
-            always: Vec::new(),
+            clauses: Vec::new(),
         };
         for (place, (_, node)) in (0u32..).zip(rules) {
             let Some(clause) = clause(node, programs) else {
-                watch.always.push(place);
+                watch.clauses.push(None);
                 continue;
             };
-            for (program, atom) in clause.atoms {
-                watch.rules[program][atom].push(place);
-                watch.programs.push(program);
+            for (program, atom) in &clause.atoms {
+                watch.rules[*program][*atom].push(place);
+                watch.programs.push(*program);
             }
+            watch.clauses.push(Some(clause.atoms));
         }
         watch.programs.sort_unstable();
         watch.programs.dedup();
         watch
+    }
+
+    /// The atoms of a program that rules are watched through.
+    pub(crate) fn atoms(&self, program: usize) -> Vec<u32> {
+        let rules = (0u32..).zip(self.rules.get(program).into_iter().flatten());
+        rules.filter(|(_, rules)| !rules.is_empty()).map(|(atom, _)| atom).collect()
     }
 
     /// The rules that are watched through an atom.
