@@ -5,6 +5,7 @@
 //! dictionary of formats; within a group, a field is looked at only for rows that some rule still wants.
 
 mod needles;
+mod scan;
 mod literals;
 mod nets;
 mod payload;

@@ -54,7 +54,7 @@ pub(crate) enum Node {
 /// Groups and compiles rules.
 ///
 /// # Errors
-/// When the plan lacks a path, or the literals of a field exceed an automaton.
+/// When the plan lacks a path.
 pub(crate) fn sections(rules: &[Rule], plan: &FieldPlan) -> Result<Vec<Section>> {
     let mut groups: BTreeMap<&RowFilter, Vec<(u32, &Rule)>> = BTreeMap::new();
     for (number, rule) in rules.iter().enumerate() {
@@ -78,7 +78,7 @@ pub(crate) fn sections(rules: &[Rule], plan: &FieldPlan) -> Result<Vec<Section>>
         let watch = Watch::new(&nodes, &draft.programs);
         let programs = draft.programs.iter().enumerate();
         let programs = programs.map(|(number, p)| Program::new(p.slot, &p.atoms, &watch.atoms(number)));
-        let programs = programs.collect::<Result<Vec<_>, _>>().map_err(|e| Error::Pattern(e.to_string()))?;
+        let programs = programs.collect();
         sections.push(Section { filter: filter.clone(), programs, costly: draft.costly, rules: nodes, watch });
     }
     Ok(sections)

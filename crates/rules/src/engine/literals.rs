@@ -1,12 +1,11 @@
-//! Many literals against one text: whole by a hash, at its ends by a walk along the text, anywhere by one automaton.
+//! Many literals against one text: whole by a hash, at its ends by a walk along the text, anywhere by one scan.
 //!
-//! Literals at an end are kept out of the automaton, which would report each of them wherever it stands.
+//! Literals at an end are kept out of the scan, which would report each of them wherever it stands.
 
 use ahash::HashMap;
-use aho_corasick::automaton::Automaton;
-use aho_corasick::{Anchored, BuildError, StartKind, dfa, nfa::contiguous};
 
 use super::program::Hits;
+use super::scan::{Scan, ScanDraft};
 
 /// Where in the text a literal must stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +61,9 @@ impl LiteralsDraft {
         }
     }
 
-    pub(crate) fn compile(self) -> Result<Literals, BuildError> {
+    pub(crate) fn compile(self) -> Literals {
         let Self { equal, starts, ends, anywhere } = self;
-        Ok(Literals { equal, starts, ends, scan: anywhere.compile()? })
+        Literals { equal, starts, ends, scan: anywhere.compile() }
     }
 }
 
@@ -104,90 +103,6 @@ impl Trie {
             let Some(next) = self.steps.get(&(node, byte)) else { return };
             node = *next;
             hits.add(&self.ends[node as usize]);
-        }
-    }
-}
-
-/// One automaton for all literals of a field that may stand anywhere.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    automaton: Machine,
-    /// By pattern, the atoms.
-    users: Vec<Vec<u32>>,
-}
-
-impl Scan {
-    pub(crate) fn hits(&self, text: &[u8], hits: &mut Hits) {
-        let mut see = |pattern: usize| hits.add(&self.users[pattern]);
-        match &self.automaton {
-            Machine::Dense(dfa) => scan(dfa, text, &mut see),
-            Machine::Sparse(nfa) => scan(nfa, text, &mut see),
-        }
-    }
-}
-
-/// Literals on their way into an automaton, each once.
-#[derive(Debug, Default)]
-pub(crate) struct ScanDraft {
-    places: HashMap<Box<str>, usize>,
-    texts: Vec<Box<str>>,
-    users: Vec<Vec<u32>>,
-}
-
-impl ScanDraft {
-    pub(crate) fn add(&mut self, text: &str, atom: u32) {
-        let number = *self.places.entry(text.into()).or_insert_with(|| {
-            self.texts.push(text.into());
-            self.users.push(Vec::new());
-            self.texts.len() - 1
-        });
-        self.users[number].push(atom);
-    }
-
-    pub(crate) fn compile(self) -> Result<Option<Scan>, BuildError> {
-        if self.texts.is_empty() {
-            return Ok(None);
-        }
-        let automaton = Machine::new(self.texts.iter().map(|text| text.as_bytes()))?;
-        Ok(Some(Scan { automaton, users: self.users }))
-    }
-}
-
-/// An automaton over bytes: as a table where that is small enough, else with states of the edges they have.
-#[derive(Debug)]
-enum Machine {
-    Dense(dfa::DFA),
-    Sparse(contiguous::NFA),
-}
-
-/// Bytes of literals up to which the table is taken: each may be a state of some 64 edges of four bytes.
-const DENSE_MAX: usize = 256 * 1024;
-
-impl Machine {
-    fn new<'t>(literals: impl Iterator<Item = &'t [u8]> + Clone) -> Result<Self, BuildError> {
-        if literals.clone().map(<[u8]>::len).sum::<usize>() <= DENSE_MAX {
-            let built = dfa::DFA::builder().start_kind(StartKind::Unanchored).prefilter(false).build(literals);
-            return built.map(Self::Dense);
-        }
-        contiguous::NFA::builder().prefilter(false).build(literals).map(Self::Sparse)
-    }
-}
-
-/// Calls `see` with every pattern at every place where it ends.
-#[inline]
-fn scan<A: Automaton>(automaton: &A, text: &[u8], see: &mut impl FnMut(usize)) {
-    // Both kinds are built with an unanchored start.
-    let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
-    let mut tell = |state| {
-        (0..automaton.match_len(state)).for_each(|index| see(automaton.match_pattern(state, index).as_usize()));
-    };
-    if automaton.is_match(state) {
-        tell(state);
-    }
-    for byte in text {
-        state = automaton.next_state(Anchored::No, state, *byte);
-        if automaton.is_special(state) && automaton.is_match(state) {
-            tell(state);
         }
     }
 }

@@ -105,6 +105,14 @@ fn spelled(hir: &Hir) -> Option<Vec<String>> {
             Some(chars.into_iter().map(String::from).collect())
         }
         HirKind::Capture(capture) => spelled(&capture.sub),
+        HirKind::Alternation(parts) => {
+            let mut all = Vec::new();
+            for part in parts {
+                all.extend(spelled(part)?);
+            }
+            (all.len() <= ALTERNATIVES_MAX).then_some(all)
+        }
+        HirKind::Empty => Some(vec![String::new()]),
         HirKind::Concat(parts) => {
             let mut all = vec![String::new()];
             for part in parts {
@@ -135,6 +143,8 @@ mod tests {
             ("^(?:cmd|PowerShell)\\.exe$", Some(vec!["cmd.exe", "powershell.exe"])),
             ("(?:foo.*|bar)+x?", Some(vec!["foo", "bar"])),
             ("(?:foo)?b", None),
+            ("(?:foo)?bar", Some(vec!["bar"])),
+            ("a(?:|b)c", Some(vec!["ac", "abc"])),
             ("(?:foo){2,}", Some(vec!["foo"])),
             ("[a-z]{5}", None),
             ("x[ab]y", Some(vec!["xay", "xby"])),

@@ -4,10 +4,8 @@
 //! one spelling, which is sought here beside the keyword itself: a payload may turn out to be no JSON, and then counts as
 //! it is, with some columns. A row where either is found, or with other escapes, is read in full.
 
-use aho_corasick::BuildError;
-
-use super::literals::{Scan, ScanDraft};
 use super::program::Hits;
+use super::scan::{Scan, ScanDraft};
 use crate::predicate::Predicate;
 use crate::text::{fold, fold_into};
 
@@ -20,15 +18,15 @@ pub(crate) struct PayloadScan {
 
 impl PayloadScan {
     /// Compiles the watched atoms of keywords; `None` when some may hold where the payload does not have them as they are.
-    pub(super) fn new(atoms: &[Vec<Predicate>], watched: &[u32]) -> Result<Option<Self>, BuildError> {
+    pub(super) fn new(atoms: &[Vec<Predicate>], watched: &[u32]) -> Option<Self> {
         let mut draft = ScanDraft::default();
         for atom in watched {
             for test in atoms.get(*atom as usize).into_iter().flatten() {
-                let Predicate::Contains(_, literal) = test else { return Ok(None) };
+                let Predicate::Contains(_, literal) = test else { return None };
                 // A line break may stand between two values; digits may be of a number that is written in another way.
                 let is_numeric = literal.chars().all(|c| c.is_ascii_digit() || "+-.e".contains(c));
                 if is_numeric || literal.contains('\n') {
-                    return Ok(None);
+                    return None;
                 }
                 let own = fold(literal);
                 let written = escaped(&own);
@@ -38,7 +36,7 @@ impl PayloadScan {
                 draft.add(&own, *atom);
             }
         }
-        Ok(draft.compile()?.map(|scan| Self { scan, watched: watched.into() }))
+        draft.compile().map(|scan| Self { scan, watched: watched.into() })
     }
 
     /// Adds the atoms that may hold for the values of a payload.

@@ -65,10 +65,7 @@ impl Hits {
 
 impl Program {
     /// Compiles the tests of each atom, in order. Rules are watched through the atoms `watched`.
-    ///
-    /// # Errors
-    /// When the automaton would grow beyond what its states can number.
-    pub(crate) fn new(slot: Slot, atoms: &[Vec<Predicate>], watched: &[u32]) -> Result<Self, aho_corasick::BuildError> {
+    pub(crate) fn new(slot: Slot, atoms: &[Vec<Predicate>], watched: &[u32]) -> Self {
         let (mut exists, mut null, mut present) = (Vec::new(), Vec::new(), Vec::new());
         let mut whole: HashMap<i64, Vec<u32>> = HashMap::default();
         let mut nets = Nets::default();
@@ -101,9 +98,9 @@ impl Program {
                 }
             }
         }
-        let payload = if slot == Slot::Event { PayloadScan::new(atoms, watched)? } else { None };
-        let (folded, exact) = (folded.compile()?, exact.compile()?);
-        Ok(Self { slot, atoms: atoms.len(), payload, exists, null, present, whole, nets, folded, exact })
+        let payload = if slot == Slot::Event { PayloadScan::new(atoms, watched) } else { None };
+        let (folded, exact) = (folded.compile(), exact.compile());
+        Self { slot, atoms: atoms.len(), payload, exists, null, present, whole, nets, folded, exact }
     }
 
     /// Adds the atoms that hold for a value. `buffer` is scratch.
