@@ -39,12 +39,19 @@ impl PayloadScan {
         draft.compile().map(|scan| Self { scan, watched: watched.into() })
     }
 
-    /// Adds the atoms that may hold for the values of a payload.
-    pub(crate) fn payload(&self, payload: &str, buffer: &mut String, hits: &mut Hits) {
-        if has_short_escapes_only(payload) {
-            self.text(payload, buffer, hits);
-        } else {
+    /// Adds the atoms that may hold for the values of a payload, of which it is known or not that it is JSON.
+    pub(crate) fn payload(&self, payload: &str, kind: Payload, buffer: &mut String, hits: &mut Hits) {
+        if !has_short_escapes_only(payload) {
             hits.add(&self.watched);
+        } else if kind == Payload::Json && payload.starts_with('{') {
+            // What a closing quote and a colon follow is within a key, and no value. Behind a backslash, a quote is none.
+            fold_into(payload, buffer);
+            let text = buffer.as_bytes();
+            let is_value =
+                |end: usize| text.get(end..end + 2) != Some(b"\":") || text.get(end.wrapping_sub(1)) == Some(&b'\\');
+            self.scan.hits_where(text, is_value, hits);
+        } else {
+            self.text(payload, buffer, hits);
         }
     }
 
@@ -53,6 +60,13 @@ impl PayloadScan {
         fold_into(text, buffer);
         self.scan.hits(buffer.as_bytes(), hits);
     }
+}
+
+/// What is known of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Json,
+    Unknown,
 }
 
 /// A text as JSON writes it with the short escapes; folding leaves those as they are.

@@ -4,6 +4,7 @@ use palisade_events::{EventBatch, FieldColumn};
 
 use super::Match;
 use super::compile::{Costly, Node, Section};
+use super::payload::Payload;
 use super::program::Hits;
 use super::values::{EventTexts, Values};
 use crate::bits::Bits;
@@ -13,6 +14,7 @@ use crate::predicate::text_of;
 pub(crate) struct Run<'e, 'b> {
     section: &'e Section,
     batch: &'b EventBatch,
+    fields: &'b [FieldColumn],
     texts: &'b EventTexts,
     /// The rows that the section sees.
     rows: Bits,
@@ -85,7 +87,7 @@ impl<'e, 'b> Run<'e, 'b> {
         });
         let (programs, costly) = (programs.collect(), costly.collect());
         let (buffer, hits) = (String::new(), Hits::default());
-        Self { section, batch, texts, rows, count: batch.rows(), programs, costly, buffer, hits }
+        Self { section, batch, fields, texts, rows, count: batch.rows(), programs, costly, buffer, hits }
     }
 
     /// Adds the matches of all rules.
@@ -127,9 +129,15 @@ impl<'e, 'b> Run<'e, 'b> {
         let program = &self.section.programs[number];
         let Some(scan) = &program.payload else { return self.advance(number, rows) };
         let run = &mut self.programs[number];
+        // A payload that gave a field was parsed.
+        let mut parsed = vec![Payload::Unknown; self.count];
+        for column in self.fields.iter().filter(|column| !column.values().is_empty()) {
+            let given = parsed.iter_mut().enumerate().filter(|(row, _)| !column.codes(*row).is_empty());
+            given.for_each(|(_, kind)| *kind = Payload::Json);
+        }
         for row in rows.rows() {
             self.hits.begin(program.atoms);
-            self.texts.suspect(self.batch, row, scan, &mut self.buffer, &mut self.hits);
+            self.texts.suspect(self.batch, row, parsed[row], scan, &mut self.buffer, &mut self.hits);
             run.suspected.mark(program.atoms, row, &self.hits.atoms, self.count);
         }
     }

@@ -58,22 +58,27 @@ fn slot(window: u32) -> usize {
 impl Scan {
     /// Adds the atoms of all literals that are in a text.
     pub(crate) fn hits(&self, text: &[u8], hits: &mut Hits) {
+        self.hits_where(text, |_| true, hits);
+    }
+
+    /// Adds the atoms of all literals that are in a text at a place that counts, which is told by where they end.
+    pub(crate) fn hits_where(&self, text: &[u8], counts: impl Fn(usize) -> bool, hits: &mut Hits) {
         for (place, window) in text.windows(LENGTH).enumerate() {
             let Ok(window) = window.try_into().map(u32::from_le_bytes) else { continue };
             let slot = slot(window);
             if self.table[slot / 64 % WORDS] >> (slot % 64) & 1 == 1 {
-                self.verify(window, text, place, hits);
+                self.verify(window, text, place, &counts, hits);
             }
         }
         if let Some(short) = &self.short {
-            short.hits(text, hits);
+            short.hits(text, &counts, hits);
         }
     }
 
     #[inline(never)]
-    fn verify(&self, window: u32, text: &[u8], place: usize, hits: &mut Hits) {
+    fn verify(&self, window: u32, text: &[u8], place: usize, counts: &impl Fn(usize) -> bool, hits: &mut Hits) {
         for needle in self.windows.get(&window).into_iter().flatten() {
-            if needle.is_at(text, place) {
+            if needle.is_at(text, place) && counts(place - needle.window + needle.text.len()) {
                 hits.add(&needle.atoms);
             }
         }
@@ -81,7 +86,7 @@ impl Scan {
 }
 
 impl Short {
-    fn hits(&self, text: &[u8], hits: &mut Hits) {
+    fn hits(&self, text: &[u8], counts: &impl Fn(usize) -> bool, hits: &mut Hits) {
         hits.add(&self.empty);
         for (byte, atoms) in &self.bytes {
             if text.contains(byte) {
@@ -95,7 +100,7 @@ impl Short {
             let Ok(pair) = pair.try_into().map(u16::from_le_bytes) else { continue };
             if self.table[usize::from(pair / 64)] >> (pair % 64) & 1 == 1 {
                 for needle in self.pairs.get(&pair).into_iter().flatten() {
-                    if needle.is_at(text, place) {
+                    if needle.is_at(text, place) && counts(place + needle.text.len()) {
                         hits.add(&needle.atoms);
                     }
                 }
@@ -187,7 +192,9 @@ mod tests {
         }
         let scan = draft.compile().unwrap();
         let mut hits = Hits::default();
-        for text in ["", "a", "-", "-t", "x-enc", "-encodedcommand", "é", "日本語 -t", "x -enc y", "ncodedcomman", "日本"] {
+        for text in
+            ["", "a", "-", "-t", "x-enc", "-encodedcommand", "é", "日本語 -t", "x -enc y", "ncodedcomman", "日本"]
+        {
             hits.begin(literals.len());
             scan.hits(text.as_bytes(), &mut hits);
             let mut found = hits.atoms.clone();

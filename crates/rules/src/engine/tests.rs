@@ -111,6 +111,7 @@ fn public_kubernetes_rules_fire_on_raw_audit_events() {
 
 /// Rules of every shape over a small vocabulary, in which the values of [`events`] are found by chance.
 fn rules_of_every_shape() -> String {
+    let many: Vec<String> = (0..400).map(|n| format!("v{n}")).chain(["whoami".into(), "-enc".into()]).collect();
     let detections = [
         json!({"s": {"F": "ab"}, "condition": "s"}),
         json!({"s": {"F|contains": ["a", "B"], "G|startswith": "x"}, "condition": "s"}),
@@ -126,6 +127,15 @@ fn rules_of_every_shape() -> String {
         json!({"s": {"F": "*"}, "t": {"G": ""}, "u": {"H|lte": 1}, "condition": "all of them"}),
         json!({"s": {"K.L": "a"}, "t": {"K.L|contains": "b"}, "condition": "s and t"}),
         json!({"s": {"F": "b"}, "t": {"F": "b", "G": "x"}, "condition": "not 1 of them"}),
+        json!({"s": {"F|re": "curl.*sh$"}, "t": {"G|re": "^(whoami|id)"}, "condition": "s or t"}),
+        json!({"s": {"F|re": ["(?i)WHO..I", "b{3,}"]}, "f": {"G|contains": "-enc"}, "condition": "s and not f"}),
+        json!({"s": {"F": ["*url*sh", "who?mi"]}, "condition": "s"}),
+        json!({"s": {"F|contains": many.clone()}, "condition": "s"}),
+        json!({"s": {"F|endswith": ["-enc", "c", "| SH"], "G|startswith": ["cu", "w", "xy"]}, "condition": "s"}),
+        json!({"s": {"G": many}, "condition": "s"}),
+        json!({"s": ["whoami", "say \"hi\"", "C:\\\\tmp"], "condition": "s"}),
+        json!({"s": ["whoami"], "t": {"F|exists": true}, "condition": "not s and not t"}),
+        json!({"s": ["tab\there", "whoa"], "condition": "s"}),
     ];
     let all: Vec<String> = detections.iter().enumerate().map(|(n, d)| rule(&format!("rule {n:02}"), d)).collect();
     all.join("---\n")
@@ -144,8 +154,32 @@ mod random {
     use super::*;
 
     fn scalar() -> impl Strategy<Value = Value> {
-        const TEXTS: [&str; 15] =
-            ["a", "b", "ab", "aB", "bab", "A", "x", "X", "xy", "x\ny", "", "1", "0", "1.5", "true"];
+        const TEXTS: [&str; 24] = [
+            "a",
+            "b",
+            "ab",
+            "aB",
+            "bab",
+            "A",
+            "x",
+            "X",
+            "xy",
+            "x\ny",
+            "",
+            "1",
+            "0",
+            "1.5",
+            "true",
+            "curl x | sh",
+            "WHOAMI",
+            "whoami -enc",
+            "bbbb",
+            "v17",
+            "v399 -ENC",
+            "he: say \"hi\"",
+            "C:\\tmp",
+            "tab\there",
+        ];
         prop_oneof![
             6 => proptest::sample::select(&TEXTS[..]).prop_map(Value::from),
             1 => (-1i64..3).prop_map(Value::from),
@@ -165,7 +199,7 @@ mod random {
     }
 
     pub(super) fn events() -> impl Strategy<Value = Vec<JsonEvent>> {
-        let keys = proptest::sample::select(&["F", "G", "H", "K", "m"][..]);
+        let keys = proptest::sample::select(&["F", "G", "H", "K", "m", "whoami"][..]);
         let one = proptest::collection::btree_map(keys, value(), 0..5);
         let one = one.prop_map(|map| {
             event(map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<serde_json::Map<_, _>>().into())

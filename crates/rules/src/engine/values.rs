@@ -10,7 +10,7 @@ use palisade_events::fields::FieldRef;
 use palisade_events::schema::{AnyColumn, Text, Word};
 use palisade_events::{EventBatch, FieldColumn, col, time};
 
-use super::payload::PayloadScan;
+use super::payload::{Payload, PayloadScan};
 use super::program::Hits;
 use crate::json::text_of_payload;
 
@@ -151,10 +151,18 @@ impl EventTexts {
     }
 
     /// Adds the watched atoms that may hold for the text of a row, as its parts are written.
-    pub(crate) fn suspect(&self, batch: &EventBatch, row: usize, scan: &PayloadScan, buffer: &mut String, hits: &mut Hits) {
+    pub(crate) fn suspect(
+        &self,
+        batch: &EventBatch,
+        row: usize,
+        kind: Payload,
+        scan: &PayloadScan,
+        buffer: &mut String,
+        hits: &mut Hits,
+    ) {
         let raw = batch.text(col::RAW);
         if raw.is_valid(row) {
-            scan.payload(raw.value(row), buffer, hits);
+            scan.payload(raw.value(row), kind, buffer, hits);
         }
         let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
         for text in texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))) {
