@@ -9,7 +9,10 @@ pub const TEXTS: [(&str, &str); 18] = [
     ("cloud_looked_over.toml", include_str!("../../../packs/starter/correlations/cloud_looked_over.toml")),
     ("cloud_many_refused.toml", include_str!("../../../packs/starter/correlations/cloud_many_refused.toml")),
     ("cloud_much_deleted.toml", include_str!("../../../packs/starter/correlations/cloud_much_deleted.toml")),
-    ("cloud_secrets_after_listing.toml", include_str!("../../../packs/starter/correlations/cloud_secrets_after_listing.toml")),
+    (
+        "cloud_secrets_after_listing.toml",
+        include_str!("../../../packs/starter/correlations/cloud_secrets_after_listing.toml"),
+    ),
     ("data_in_names.toml", include_str!("../../../packs/starter/correlations/data_in_names.toml")),
     ("denied_then_allowed.toml", include_str!("../../../packs/starter/correlations/denied_then_allowed.toml")),
     ("image_put_back.toml", include_str!("../../../packs/starter/correlations/image_put_back.toml")),

@@ -4,8 +4,14 @@
 //! Rules are grouped by the rows that their logsource means. A group without rows in a batch costs a look at the
 //! dictionary of formats; within a group, a field is looked at only for rows that some rule still wants.
 
-mod compile;
+mod needles;
+mod scan;
+mod literals;
+mod nets;
+mod payload;
 mod program;
+mod watch;
+mod compile;
 mod run;
 mod values;
 

@@ -3,6 +3,7 @@
 //!
 //! Live streams go through the decoders instead, which fill all columns and read more than JSON.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, StringArray};
@@ -11,7 +12,12 @@ use palisade_events::schema::AnyColumn;
 use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col, time};
 use serde_json::{Map, Value};
 
+use self::lines::LineReader;
+pub(crate) use self::text::text_of_payload;
 use crate::taxonomy;
+
+mod lines;
+mod text;
 
 /// An event as JSON, with what a decoder would say about it.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
@@ -66,15 +72,47 @@ pub fn fields_of_raw(plan: &Arc<FieldPlan>, batch: &EventBatch) -> Vec<FieldColu
 /// The planned paths of payloads that are still text. A row whose text is not JSON has no values.
 pub(crate) fn fields_of_texts(plan: &Arc<FieldPlan>, raw: &StringArray) -> Vec<FieldColumn> {
     let mut fields = FieldsBuilder::new(Arc::clone(plan));
+    let mut reader = LineReader::default();
     for row in 0..raw.len() {
-        if raw.is_valid(row)
-            && let Ok(event) = serde_json::from_str::<Value>(raw.value(row))
-        {
-            put_json(&mut fields, &event);
+        if raw.is_valid(row) {
+            reader.put(&mut fields, raw.value(row));
         }
         fields.end_row();
     }
     fields.finish(raw.len())
+}
+
+/// A batch of payloads as they stand in an NDJSON file, a row for each line, with the raw fields of `plan` and no column
+/// that a decoder would fill: what rules read [as written](crate::Reading::AsWritten) are evaluated on. A line that is not
+/// JSON is a row without fields.
+///
+/// # Errors
+/// When Arrow refuses the columns.
+pub fn batch_of_lines<'l>(
+    plan: &Arc<FieldPlan>,
+    lines: impl IntoIterator<Item = &'l str>,
+) -> palisade_events::Result<EventBatch> {
+    let mut builder = EventBuilder::new(Arc::clone(plan));
+    let mut reader = LineReader::default();
+    let mut uid = String::new();
+    for (row, line) in lines.into_iter().enumerate() {
+        uid.clear();
+        // Writing into a string does not fail.
+        let _ = write!(uid, "{row:032x}");
+        builder.put_text(col::EVENT_UID, &uid);
+        builder.put_time(col::TIME, 0);
+        builder.put_int(col::CLASS_UID, 0);
+        builder.put_int(col::ACTIVITY_ID, 0);
+        for column in [col::SOURCE, col::FORMAT, col::ORIGIN] {
+            builder.put_word(column, "json");
+        }
+        builder.put_long(col::OFFSET, row as i64);
+        builder.put_flag(col::LATE, false);
+        builder.put_text(col::RAW, line);
+        reader.put(builder.fields(), line);
+        builder.end_row();
+    }
+    builder.finish()
 }
 
 /// A batch of JSON events, with the raw fields of `plan`. Columns that are not given, and that the field map declares

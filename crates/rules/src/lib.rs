@@ -54,7 +54,7 @@ use std::path::PathBuf;
 
 pub use engine::{Engine, Match};
 pub use exception::Exception;
-pub use json::{JsonEvent, batch_of_json, fields_of_json, fields_of_raw, put_json};
+pub use json::{JsonEvent, batch_of_json, batch_of_lines, fields_of_json, fields_of_raw, put_json};
 pub use pack::{Pack, PackInfo, Problem, Reading, RuleSet};
 pub use report::LoadReport;
 pub use rule::{Logsource, Rule};

@@ -87,6 +87,24 @@ pub(crate) fn path(path: &Path, context: &Context, loaded: &mut Loaded) -> Resul
 /// Loads a folder with a `pack.toml`. A pack whose own files cannot be understood is left out whole: its rules would mean
 /// something else without them.
 fn pack(path: &Path, reading: Reading, loaded: &mut Loaded) -> Result<()> {
+    let Some(mut context) = context_of_pack(path, reading, loaded)? else { return Ok(()) };
+    let (correlations, tests) = (files(&path.join("correlations"))?, files(&path.join("tests"))?);
+    loaded.packs.push(Pack { info: context.info.clone(), path: Some(path.into()), correlations, tests });
+    for (name, folder) in [("rules", Folder::Rules), ("exceptions", Folder::Exceptions)] {
+        let path = path.join(name);
+        if path.is_dir() {
+            context.folder = folder;
+            self::path(&path, &context, loaded)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is the same for all documents of a pack; `None` if its own files cannot be understood, which is a problem then.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn context_of_pack(path: &Path, reading: Reading, loaded: &mut Loaded) -> Result<Option<Context>> {
     let mut context = Context::new(reading)?;
     let before = loaded.problems.len();
     if let Some(info) = read(&path.join("pack.toml"), loaded, PackInfo::parse)? {
@@ -109,19 +127,7 @@ fn pack(path: &Path, reading: Reading, loaded: &mut Loaded) -> Result<()> {
         });
         filled?;
     }
-    if loaded.problems.len() > before {
-        return Ok(());
-    }
-    let (correlations, tests) = (files(&path.join("correlations"))?, files(&path.join("tests"))?);
-    loaded.packs.push(Pack { info: context.info.clone(), path: Some(path.into()), correlations, tests });
-    for (name, folder) in [("rules", Folder::Rules), ("exceptions", Folder::Exceptions)] {
-        let path = path.join(name);
-        if path.is_dir() {
-            context.folder = folder;
-            self::path(&path, &context, loaded)?;
-        }
-    }
-    Ok(())
+    Ok((loaded.problems.len() == before).then_some(context))
 }
 
 /// A pack's own file that changes what its rules mean.

@@ -104,10 +104,7 @@ impl Predicate {
 
     /// Whether the engine tests it together with others of its field, in one look-up or scan.
     pub(crate) fn is_shared(&self) -> bool {
-        !matches!(
-            self,
-            Self::Float(_) | Self::Glob(..) | Self::Regex(_) | Self::Net(_) | Self::Compare(..) | Self::Part(..)
-        )
+        !matches!(self, Self::Float(_) | Self::Glob(..) | Self::Regex(_) | Self::Compare(..) | Self::Part(..))
     }
 }
 

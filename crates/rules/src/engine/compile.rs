@@ -6,8 +6,10 @@ use ahash::HashMap;
 use palisade_events::FieldPlan;
 use palisade_events::schema::AnyColumn;
 
+use super::needles::{demanded, needles};
 use super::program::Program;
 use super::values::Slot;
+use super::watch::Watch;
 use crate::expr::{Expr, Relation, Source};
 use crate::predicate::Predicate;
 use crate::rule::Rule;
@@ -23,6 +25,8 @@ pub(crate) struct Section {
     pub(crate) costly: Vec<Costly>,
     /// Number of each rule, and its condition.
     pub(crate) rules: Vec<(u32, Node)>,
+    /// Which of them can hold at all, by what a batch has.
+    pub(crate) watch: Watch,
 }
 
 /// Tests that are made value by value, and only for rows that are still wanted.
@@ -50,7 +54,7 @@ pub(crate) enum Node {
 /// Groups and compiles rules.
 ///
 /// # Errors
-/// When the plan lacks a path, or the literals of a field exceed an automaton.
+/// When the plan lacks a path.
 pub(crate) fn sections(rules: &[Rule], plan: &FieldPlan) -> Result<Vec<Section>> {
     let mut groups: BTreeMap<&RowFilter, Vec<(u32, &Rule)>> = BTreeMap::new();
     for (number, rule) in rules.iter().enumerate() {
@@ -71,9 +75,11 @@ pub(crate) fn sections(rules: &[Rule], plan: &FieldPlan) -> Result<Vec<Section>>
                 draft.node(&rule.lowered.expr).map_err(|path| Error::Unplanned { rule: rule.title.clone(), path })?;
             nodes.push((number, node));
         }
-        let programs = draft.programs.iter().map(|p| Program::new(p.slot, &p.atoms));
-        let programs = programs.collect::<Result<Vec<_>, _>>().map_err(|e| Error::Pattern(e.to_string()))?;
-        sections.push(Section { filter: filter.clone(), programs, costly: draft.costly, rules: nodes });
+        let watch = Watch::new(&nodes, &draft.programs);
+        let programs = draft.programs.iter().enumerate();
+        let programs = programs.map(|(number, p)| Program::new(p.slot, &p.atoms, &watch.atoms(number)));
+        let programs = programs.collect();
+        sections.push(Section { filter: filter.clone(), programs, costly: draft.costly, rules: nodes, watch });
     }
     Ok(sections)
 }
@@ -86,9 +92,9 @@ struct Draft<'p> {
     costly_known: HashMap<String, usize>,
 }
 
-struct ProgramDraft {
-    slot: Slot,
-    atoms: Vec<Vec<Predicate>>,
+pub(super) struct ProgramDraft {
+    pub(super) slot: Slot,
+    pub(super) atoms: Vec<Vec<Predicate>>,
     known: HashMap<String, usize>,
 }
 
@@ -111,14 +117,28 @@ impl Draft<'_> {
                 if !shared.is_empty() {
                     nodes.push(self.shared(slot, shared));
                 }
-                if !costly.is_empty() {
-                    nodes.push(self.costly(Costly::Any(slot, costly)));
+                let mut open = Vec::new();
+                for test in costly {
+                    match needles(&test) {
+                        Some(needles) => {
+                            let first = self.shared(slot, demanded(needles).collect());
+                            nodes.push(Node::And(vec![first, self.costly(Costly::Any(slot, vec![test]))]));
+                        }
+                        None => open.push(test),
+                    }
+                }
+                if !open.is_empty() {
+                    let first = self.shared(slot, vec![Predicate::Exists]);
+                    nodes.push(Node::And(vec![first, self.costly(Costly::Any(slot, open))]));
                 }
                 joined(nodes, Node::Or)
             }
             Expr::Related(left, relation, case, right) => {
                 let (left, right) = (self.slot(left)?, self.slot(right)?);
-                self.costly(Costly::Related(left, *relation, *case, right))
+                let both = [left, right].map(|slot| self.shared(slot, vec![Predicate::Exists]));
+                let mut nodes = Vec::from(both);
+                nodes.push(self.costly(Costly::Related(left, *relation, *case, right)));
+                Node::And(nodes)
             }
             Expr::And(all) => joined(self.nodes(all)?, Node::And),
             Expr::Or(all) => joined(self.nodes(all)?, Node::Or),
@@ -172,7 +192,7 @@ impl Draft<'_> {
 }
 
 /// How dear it is to look at a field: by distinct value, by row, or by whole event.
-fn slot_cost(slot: Slot) -> u32 {
+pub(super) fn slot_cost(slot: Slot) -> u32 {
     match slot {
         Slot::Column(AnyColumn::Text(_) | AnyColumn::Words(_) | AnyColumn::Time(_)) => 3,
         Slot::Column(_) | Slot::Raw(_) => 0,

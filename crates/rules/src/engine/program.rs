@@ -1,9 +1,11 @@
 //! All look-ups and scans of one field, for all rules of a section at once.
 
 use ahash::HashMap;
-use aho_corasick::AhoCorasick;
 use palisade_events::fields::FieldRef;
 
+use super::literals::{Literals, LiteralsDraft, Place};
+use super::nets::Nets;
+use super::payload::PayloadScan;
 use super::values::Slot;
 use crate::predicate::{Predicate, text_of};
 use crate::text::{Case, fold_into};
@@ -13,100 +15,111 @@ use crate::text::{Case, fold_into};
 pub(crate) struct Program {
     pub(crate) slot: Slot,
     pub(crate) atoms: usize,
+    /// For keywords: what tells from the payload as written which of the watched ones may hold.
+    pub(crate) payload: Option<PayloadScan>,
     exists: Vec<u32>,
     null: Vec<u32>,
     present: Vec<u32>,
     /// Whole numbers that floats may equal; all other values equal them by their text.
     whole: HashMap<i64, Vec<u32>>,
+    nets: Nets,
     folded: Literals,
     exact: Literals,
 }
 
-/// Where in the text a literal must stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Anywhere,
-    Start,
-    End,
+/// The atoms that hold for a value, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Hits {
+    pub(crate) atoms: Vec<u32>,
+    /// By atom, the last round that saw it.
+    seen: Vec<u32>,
+    round: u32,
 }
 
-/// By pattern of an automaton, where it must stand for which atom.
-type Users = Vec<Vec<(Place, u32)>>;
+impl Hits {
+    /// Empties the list, for a program of so many atoms.
+    pub(crate) fn begin(&mut self, atoms: usize) {
+        self.atoms.clear();
+        self.round = self.round.wrapping_add(1);
+        if self.round == 0 {
+            self.seen.clear();
+            self.round = 1;
+        }
+        if self.seen.len() < atoms {
+            self.seen.resize(atoms, 0);
+        }
+    }
 
-#[derive(Debug, Default)]
-struct Literals {
-    equal: HashMap<Box<str>, Vec<u32>>,
-    /// One automaton for all that is not compared whole, and by pattern who asks for it where.
-    scan: Option<(AhoCorasick, Users)>,
+    #[inline]
+    pub(crate) fn add(&mut self, atoms: &[u32]) {
+        for atom in atoms {
+            if let Some(seen) = self.seen.get_mut(*atom as usize)
+                && *seen != self.round
+            {
+                *seen = self.round;
+                self.atoms.push(*atom);
+            }
+        }
+    }
 }
 
 impl Program {
-    /// Compiles the tests of each atom, in order.
-    ///
-    /// # Errors
-    /// When the automaton would grow beyond what its states can number.
-    pub(crate) fn new(slot: Slot, atoms: &[Vec<Predicate>]) -> Result<Self, aho_corasick::BuildError> {
-        let mut program = Self {
-            slot,
-            atoms: atoms.len(),
-            exists: Vec::new(),
-            null: Vec::new(),
-            present: Vec::new(),
-            whole: HashMap::default(),
-            folded: Literals::default(),
-            exact: Literals::default(),
-        };
-        let mut folded = Patterns::default();
-        let mut exact = Patterns::default();
-        for (atom, tests) in atoms.iter().enumerate() {
-            let atom = atom as u32;
+    /// Compiles the tests of each atom, in order. Rules are watched through the atoms `watched`.
+    pub(crate) fn new(slot: Slot, atoms: &[Vec<Predicate>], watched: &[u32]) -> Self {
+        let (mut exists, mut null, mut present) = (Vec::new(), Vec::new(), Vec::new());
+        let mut whole: HashMap<i64, Vec<u32>> = HashMap::default();
+        let mut nets = Nets::default();
+        let (mut folded, mut exact) = (LiteralsDraft::default(), LiteralsDraft::default());
+        for (atom, tests) in (0u32..).zip(atoms) {
             for test in tests {
                 let mut literal = |case: Case, text: &str, place: Place| match case {
                     Case::Folded => folded.add(text, place, atom),
                     Case::Exact => exact.add(text, place, atom),
                 };
                 match test {
-                    Predicate::Exists => program.exists.push(atom),
-                    Predicate::Null => program.null.push(atom),
-                    Predicate::Present => program.present.push(atom),
+                    Predicate::Exists => exists.push(atom),
+                    Predicate::Null => null.push(atom),
+                    Predicate::Present => present.push(atom),
                     Predicate::Contains(case, text) => literal(*case, text, Place::Anywhere),
                     Predicate::Prefix(case, text) => literal(*case, text, Place::Start),
                     Predicate::Suffix(case, text) => literal(*case, text, Place::End),
-                    Predicate::Equal(Case::Folded, text) => program.folded.add_equal(text.clone(), atom),
-                    Predicate::Equal(Case::Exact, text) => program.exact.add_equal(text.clone(), atom),
+                    Predicate::Equal(case, text) => literal(*case, text, Place::Whole),
                     Predicate::Whole(n) => {
-                        program.whole.entry(*n).or_default().push(atom);
-                        program.exact.add_equal(n.to_string().into(), atom);
+                        whole.entry(*n).or_default().push(atom);
+                        exact.add(&n.to_string(), Place::Whole, atom);
                     }
+                    Predicate::Net(net) => nets.add(*net, atom),
                     // Compiled apart: see `Predicate::is_shared`.
                     Predicate::Float(_)
                     | Predicate::Glob(..)
                     | Predicate::Regex(_)
-                    | Predicate::Net(_)
                     | Predicate::Compare(..)
                     | Predicate::Part(..) => {}
                 }
             }
         }
-        program.folded.scan = folded.compile()?;
-        program.exact.scan = exact.compile()?;
-        Ok(program)
+        let payload = if slot == Slot::Event { PayloadScan::new(atoms, watched) } else { None };
+        let (folded, exact) = (folded.compile(), exact.compile());
+        Self { slot, atoms: atoms.len(), payload, exists, null, present, whole, nets, folded, exact }
     }
 
-    /// Adds the atoms that hold for a value, some perhaps twice. `buffer` is scratch.
-    pub(crate) fn hits(&self, value: FieldRef<'_>, buffer: &mut String, hits: &mut Vec<u32>) {
-        hits.extend_from_slice(&self.exists);
+    /// Adds the atoms that hold for a value. `buffer` is scratch.
+    pub(crate) fn hits(&self, value: FieldRef<'_>, buffer: &mut String, hits: &mut Hits) {
+        hits.add(&self.exists);
         if value == FieldRef::Null {
-            hits.extend_from_slice(&self.null);
+            hits.add(&self.null);
             return;
         }
-        hits.extend_from_slice(&self.present);
+        hits.add(&self.present);
         if let FieldRef::Float(f) = value
             && f.fract() == 0.0
             && f.abs() < 9.2e18
             && let Some(atoms) = self.whole.get(&(f as i64))
         {
-            hits.extend_from_slice(atoms);
+            hits.add(atoms);
+        }
+        if let FieldRef::Str(text) = value {
+            self.nets.hits(text, hits);
         }
         if self.folded.is_empty() && self.exact.is_empty() {
             return;
@@ -117,61 +130,5 @@ impl Program {
             fold_into(&text, buffer);
             self.folded.hits(buffer, hits);
         }
-    }
-}
-
-impl Literals {
-    fn add_equal(&mut self, text: Box<str>, atom: u32) {
-        self.equal.entry(text).or_default().push(atom);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.equal.is_empty() && self.scan.is_none()
-    }
-
-    fn hits(&self, text: &str, hits: &mut Vec<u32>) {
-        if let Some(atoms) = self.equal.get(text) {
-            hits.extend_from_slice(atoms);
-        }
-        let Some((automaton, users)) = &self.scan else { return };
-        for found in automaton.find_overlapping_iter(text) {
-            for (place, atom) in &users[found.pattern().as_usize()] {
-                let fits = match place {
-                    Place::Anywhere => true,
-                    Place::Start => found.start() == 0,
-                    Place::End => found.end() == text.len(),
-                };
-                if fits {
-                    hits.push(*atom);
-                }
-            }
-        }
-    }
-}
-
-/// Literals on their way into an automaton, each once.
-#[derive(Debug, Default)]
-struct Patterns {
-    places: HashMap<Box<str>, usize>,
-    texts: Vec<Box<str>>,
-    users: Users,
-}
-
-impl Patterns {
-    fn add(&mut self, text: &str, place: Place, atom: u32) {
-        let number = *self.places.entry(text.into()).or_insert_with(|| {
-            self.texts.push(text.into());
-            self.users.push(Vec::new());
-            self.texts.len() - 1
-        });
-        self.users[number].push((place, atom));
-    }
-
-    fn compile(self) -> Result<Option<(AhoCorasick, Users)>, aho_corasick::BuildError> {
-        if self.texts.is_empty() {
-            return Ok(None);
-        }
-        let automaton = AhoCorasick::new(self.texts.iter().map(|t| t.as_bytes()))?;
-        Ok(Some((automaton, self.users)))
     }
 }

@@ -4,6 +4,8 @@ use palisade_events::{EventBatch, FieldColumn};
 
 use super::Match;
 use super::compile::{Costly, Node, Section};
+use super::payload::Payload;
+use super::program::Hits;
 use super::values::{EventTexts, Values};
 use crate::bits::Bits;
 use crate::predicate::text_of;
@@ -11,25 +13,41 @@ use crate::predicate::text_of;
 /// The state of a section's evaluation over a batch.
 pub(crate) struct Run<'e, 'b> {
     section: &'e Section,
+    batch: &'b EventBatch,
+    fields: &'b [FieldColumn],
+    texts: &'b EventTexts,
     /// The rows that the section sees.
     rows: Bits,
     count: usize,
     programs: Vec<ProgramRun<'b>>,
     costly: Vec<CostlyRun<'b>>,
     buffer: String,
-    hits: Vec<u32>,
+    hits: Hits,
 }
 
 /// How far a program has come. Rows are evaluated when the first rule wants them.
 struct ProgramRun<'b> {
     values: Values<'b>,
-    /// By atom, the rows for which it holds among those done; `None` while there is none.
-    atoms: Vec<Option<Bits>>,
-    done: Bits,
+    /// Nothing is to be done: the field is absent, or all rows are done.
     is_complete: bool,
-    /// By code, 1 + the place in `lists` of the atoms that hold; 0 while unknown.
-    known: Vec<u32>,
-    lists: Vec<Box<[u32]>>,
+    /// What holds, among the rows done.
+    holds: Marks,
+    /// What may hold, for keywords.
+    suspected: Marks,
+    done: Option<Bits>,
+    /// By code of a value that rows share, where in `lists` the atoms that hold are.
+    known: Vec<Option<(u32, u32)>>,
+    lists: Vec<u32>,
+}
+
+/// By atom, the rows for which it holds.
+#[derive(Default)]
+struct Marks {
+    /// By atom, 1 + the place of its rows in `sets`; 0 while it holds for none.
+    places: Vec<u32>,
+    sets: Vec<Bits>,
+    /// The atoms that hold somewhere, in the order of `sets`.
+    held: Vec<u32>,
 }
 
 /// What is known of a costly test, by code of a value that rows share.
@@ -48,14 +66,17 @@ impl<'e, 'b> Run<'e, 'b> {
         rows: Bits,
     ) -> Self {
         let values = |slot| Values::of(slot, batch, fields, texts);
-        let count = batch.rows();
-        let programs = section.programs.iter().map(|program| ProgramRun {
-            values: values(program.slot),
-            atoms: vec![None; program.atoms],
-            done: Bits::none(count),
-            is_complete: false,
-            known: Vec::new(),
-            lists: vec![Box::default()],
+        let programs = section.programs.iter().map(|program| {
+            let values = values(program.slot);
+            ProgramRun {
+                values,
+                is_complete: values.is_absent(),
+                holds: Marks::default(),
+                suspected: Marks::default(),
+                done: None,
+                known: Vec::new(),
+                lists: Vec::new(),
+            }
         });
         let costly = section.costly.iter().map(|costly| {
             let (left, right) = match costly {
@@ -65,17 +86,59 @@ impl<'e, 'b> Run<'e, 'b> {
             CostlyRun { left, right, known: Vec::new() }
         });
         let (programs, costly) = (programs.collect(), costly.collect());
-        Self { section, rows, count, programs, costly, buffer: String::new(), hits: Vec::new() }
+        let (buffer, hits) = (String::new(), Hits::default());
+        Self { section, batch, fields, texts, rows, count: batch.rows(), programs, costly, buffer, hits }
     }
 
     /// Adds the matches of all rules.
     pub(crate) fn matches(mut self, matches: &mut Vec<Match>) {
         let section = self.section;
         let rows = self.rows.clone();
-        for (rule, node) in &section.rules {
-            if let Some(found) = self.rows_of(node, &rows) {
+        let mut wanted = Bits::none(section.rules.len());
+        let always = section.watch.clauses.iter().enumerate().filter(|(_, clause)| clause.is_none());
+        always.for_each(|(rule, _)| wanted.set(rule));
+        for program in &section.watch.programs {
+            self.watch(*program, &rows);
+            for atom in &self.programs[*program].watched().held {
+                section.watch.rules(*program, *atom as usize).iter().for_each(|rule| wanted.set(*rule as usize));
+            }
+        }
+        let mut mask = Bits::none(self.count);
+        for place in wanted.rows() {
+            let (rule, node) = &section.rules[place];
+            let found = match &section.watch.clauses[place] {
+                None => self.rows_of(node, &rows),
+                Some(clause) => {
+                    mask.clear();
+                    for (program, atom) in clause {
+                        if let Some(rows) = self.programs[*program].watched().rows(*atom) {
+                            mask.or_assign(rows);
+                        }
+                    }
+                    self.rows_of(node, &mask)
+                }
+            };
+            if let Some(found) = found {
                 matches.extend(found.rows().map(|row| Match { rule: *rule, row: row as u32 }));
             }
+        }
+    }
+
+    /// Finds the rows of a program's watched atoms, or more.
+    fn watch(&mut self, number: usize, rows: &Bits) {
+        let program = &self.section.programs[number];
+        let Some(scan) = &program.payload else { return self.advance(number, rows) };
+        let run = &mut self.programs[number];
+        // A payload that gave a field was parsed.
+        let mut parsed = vec![Payload::Unknown; self.count];
+        for column in self.fields.iter().filter(|column| !column.values().is_empty()) {
+            let given = parsed.iter_mut().enumerate().filter(|(row, _)| !column.codes(*row).is_empty());
+            given.for_each(|(_, kind)| *kind = Payload::Json);
+        }
+        for row in rows.rows() {
+            self.hits.begin(program.atoms);
+            self.texts.suspect(self.batch, row, parsed[row], scan, &mut self.buffer, &mut self.hits);
+            run.suspected.mark(program.atoms, row, &self.hits.atoms, self.count);
         }
     }
 
@@ -84,7 +147,7 @@ impl<'e, 'b> Run<'e, 'b> {
         match node {
             Node::Shared { program, atom } => {
                 self.advance(*program, mask);
-                self.programs[*program].atoms[*atom].as_ref()?.and(mask).some()
+                self.programs[*program].holds.rows(*atom)?.and(mask).some()
             }
             Node::Costly(number) => self.costly_rows(*number, mask),
             Node::And(all) => {
@@ -131,41 +194,51 @@ impl<'e, 'b> Run<'e, 'b> {
 
     /// Evaluates a program for the rows of `mask` that it has not seen.
     fn advance(&mut self, number: usize, mask: &Bits) {
-        let program = &self.section.programs[number];
-        let (buffer, hits, count) = (&mut self.buffer, &mut self.hits, self.count);
-        let ProgramRun { values, atoms, done, is_complete, known, lists } = &mut self.programs[number];
-        if *is_complete {
+        let run = &mut self.programs[number];
+        if run.is_complete {
             return;
         }
-        if let Some(codes) = values.shared_codes() {
-            known.resize(codes, 0);
-        }
-        let mut mark = |row: usize, hits: &[u32]| {
-            for atom in hits {
-                atoms[*atom as usize].get_or_insert_with(|| Bits::none(count)).set(row);
-            }
+        let program = &self.section.programs[number];
+        let (buffer, hits, count) = (&mut self.buffer, &mut self.hits, self.count);
+        let open = match &run.done {
+            Some(done) => mask.and_not(done),
+            None => mask.clone(),
         };
-        for row in mask.and_not(done).rows() {
-            values.codes(row, |code| {
-                if let Some(place) = known.get(code).and_then(|place| place.checked_sub(1)) {
-                    mark(row, &lists[place as usize]);
-                    return;
-                }
-                hits.clear();
-                values.value(code, |value| program.hits(value, buffer, hits));
-                mark(row, hits);
-                if let Some(place) = known.get_mut(code) {
-                    // Most values hold nothing: they share the first, empty list.
-                    *place = 1;
-                    if !hits.is_empty() {
-                        lists.push(hits.as_slice().into());
-                        *place = lists.len() as u32;
-                    }
-                }
-            });
+        if let Some(codes) = run.values.shared_codes() {
+            run.known.resize(codes, None);
+            let values = run.values;
+            for row in open.rows() {
+                values.codes(row, |code| {
+                    let (start, end) = match run.known.get(code) {
+                        Some(Some(known)) => *known,
+                        _ => {
+                            hits.begin(program.atoms);
+                            values.value(code, |value| program.hits(value, buffer, hits));
+                            let start = run.lists.len() as u32;
+                            run.lists.extend_from_slice(&hits.atoms);
+                            let found = (start, run.lists.len() as u32);
+                            if let Some(known) = run.known.get_mut(code) {
+                                *known = Some(found);
+                            }
+                            found
+                        }
+                    };
+                    run.holds.mark(program.atoms, row, &run.lists[start as usize..end as usize], count);
+                });
+            }
+        } else {
+            let values = run.values;
+            for row in open.rows() {
+                values.codes(row, |code| {
+                    hits.begin(program.atoms);
+                    values.value(code, |value| program.hits(value, buffer, hits));
+                    run.holds.mark(program.atoms, row, &hits.atoms, count);
+                });
+            }
         }
+        let done = run.done.get_or_insert_with(|| Bits::none(count));
         done.or_assign(mask);
-        *is_complete = *done == self.rows;
+        run.is_complete = *done == self.rows;
     }
 
     fn costly_rows(&mut self, number: usize, mask: &Bits) -> Option<Bits> {
@@ -213,5 +286,39 @@ impl<'e, 'b> Run<'e, 'b> {
             }
         }
         found.some()
+    }
+}
+
+impl ProgramRun<'_> {
+    /// The rows by which rules are watched.
+    fn watched(&self) -> &Marks {
+        if self.suspected.held.is_empty() { &self.holds } else { &self.suspected }
+    }
+}
+
+impl Marks {
+    fn rows(&self, atom: usize) -> Option<&Bits> {
+        let place = self.places.get(atom)?.checked_sub(1)?;
+        self.sets.get(place as usize)
+    }
+
+    /// Marks a row for some of `all` atoms.
+    #[inline]
+    fn mark(&mut self, all: usize, row: usize, atoms: &[u32], count: usize) {
+        if atoms.is_empty() {
+            return;
+        }
+        if self.places.is_empty() {
+            self.places.resize(all, 0);
+        }
+        for atom in atoms {
+            let place = &mut self.places[*atom as usize];
+            if *place == 0 {
+                self.sets.push(Bits::none(count));
+                self.held.push(*atom);
+                *place = self.sets.len() as u32;
+            }
+            self.sets[*place as usize - 1].set(row);
+        }
     }
 }

@@ -112,6 +112,7 @@ fn public_kubernetes_rules_fire_on_raw_audit_events() {
 
 /// Rules of every shape over a small vocabulary, in which the values of [`random::events`] are found by chance.
 fn rules_of_every_shape() -> String {
+    let many: Vec<String> = (0..20).map(|n| format!("v{n}")).chain(["whoami".into(), "-enc".into()]).collect();
     let detections = [
         json!({"s": {"F": "ab"}, "condition": "s"}),
         json!({"s": {"F|contains": ["a", "B"], "G|startswith": "x"}, "condition": "s"}),
@@ -127,6 +128,15 @@ fn rules_of_every_shape() -> String {
         json!({"s": {"F": "*"}, "t": {"G": ""}, "u": {"H|lte": 1}, "condition": "all of them"}),
         json!({"s": {"K.L": "a"}, "t": {"K.L|contains": "b"}, "condition": "s and t"}),
         json!({"s": {"F": "b"}, "t": {"F": "b", "G": "x"}, "condition": "not 1 of them"}),
+        json!({"s": {"F|re": "curl.*sh$"}, "t": {"G|re": "^(whoami|id)"}, "condition": "s or t"}),
+        json!({"s": {"F|re": ["(?i)WHO..I", "b{3,}"]}, "f": {"G|contains": "-enc"}, "condition": "s and not f"}),
+        json!({"s": {"F": ["*url*sh", "who?mi"]}, "condition": "s"}),
+        json!({"s": {"F|contains": many.clone()}, "condition": "s"}),
+        json!({"s": {"F|endswith": ["-enc", "c", "| SH"], "G|startswith": ["cu", "w", "xy"]}, "condition": "s"}),
+        json!({"s": {"G": many}, "condition": "s"}),
+        json!({"s": ["whoami", "say \"hi\"", "C:\\\\tmp"], "condition": "s"}),
+        json!({"s": ["whoami"], "t": {"F|exists": true}, "condition": "not s and not t"}),
+        json!({"s": ["tab\there", "whoa"], "condition": "s"}),
     ];
     let all: Vec<String> = detections.iter().enumerate().map(|(n, d)| rule(&format!("rule {n:02}"), d)).collect();
     all.join("---\n")

@@ -9,9 +9,10 @@ use palisade_events::batch::WordColumn;
 use palisade_events::fields::FieldRef;
 use palisade_events::schema::{AnyColumn, Text, Word};
 use palisade_events::{EventBatch, FieldColumn, col, time};
-use serde_json::Value;
 
-use crate::predicate::text_of;
+use super::payload::{Payload, PayloadScan};
+use super::program::Hits;
+use crate::json::text_of_payload;
 
 /// A field's place in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,22 @@ impl<'b> Values<'b> {
             Slot::Column(AnyColumn::Flag(c)) => Self::Flag(batch.flag(c)),
             Slot::Raw(path) => fields.get(path).map_or(Self::Absent, Self::Raw),
             Slot::Event => Self::Event(batch, texts),
+        }
+    }
+
+    /// Whether no row has a value.
+    pub(crate) fn is_absent(&self) -> bool {
+        match self {
+            Self::Word(column) => column.values().is_empty(),
+            Self::Raw(column) => column.values().is_empty(),
+            Self::Text(column) => column.null_count() == column.len(),
+            Self::Time(column) => column.null_count() == column.len(),
+            Self::Long(column) => column.null_count() == column.len(),
+            Self::Int(column) => column.null_count() == column.len(),
+            Self::Flag(column) => column.null_count() == column.len(),
+            Self::Words(lists, _) => lists.null_count() == lists.len(),
+            Self::Event(..) => false,
+            Self::Absent => true,
         }
     }
 
@@ -134,6 +151,26 @@ impl EventTexts {
         Self { rows, cells: OnceCell::new() }
     }
 
+    /// Adds the watched atoms that may hold for the text of a row, as its parts are written.
+    pub(crate) fn suspect(
+        &self,
+        batch: &EventBatch,
+        row: usize,
+        kind: Payload,
+        scan: &PayloadScan,
+        buffer: &mut String,
+        hits: &mut Hits,
+    ) {
+        let raw = batch.text(col::RAW);
+        if raw.is_valid(row) {
+            scan.payload(raw.value(row), kind, buffer, hits);
+        }
+        let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
+        for text in texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))) {
+            scan.text(text, buffer, hits);
+        }
+    }
+
     fn get(&self, batch: &EventBatch, row: usize) -> &str {
         let cells = self.cells.get_or_init(|| std::iter::repeat_with(OnceCell::new).take(self.rows).collect());
         cells[row].get_or_init(|| {
@@ -150,9 +187,8 @@ impl EventTexts {
 pub(crate) fn event_text<'t>(raw: Option<&str>, columns: impl Iterator<Item = &'t str>) -> String {
     let mut all = String::new();
     if let Some(raw) = raw {
-        if let Ok(event @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(raw) {
-            gather(&event, &mut all);
-            return all;
+        if let Some(text) = text_of_payload(raw) {
+            return text;
         }
         all.push_str(raw);
     }
@@ -161,25 +197,4 @@ pub(crate) fn event_text<'t>(raw: Option<&str>, columns: impl Iterator<Item = &'
         all.push_str(text);
     }
     all
-}
-
-fn gather(value: &Value, all: &mut String) {
-    let scalar = match value {
-        Value::Array(members) => return members.iter().for_each(|member| gather(member, all)),
-        Value::Object(object) => return object.values().for_each(|member| gather(member, all)),
-        Value::Null => return,
-        Value::String(s) => FieldRef::Str(s),
-        Value::Bool(b) => FieldRef::Bool(*b),
-        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
-            (Some(i), ..) => FieldRef::Int(i),
-            (_, Some(u), _) => FieldRef::UInt(u),
-            (.., f) => FieldRef::Float(f.unwrap_or(f64::NAN)),
-        },
-    };
-    if let Some(text) = text_of(scalar) {
-        if !all.is_empty() {
-            all.push('\n');
-        }
-        all.push_str(&text);
-    }
 }

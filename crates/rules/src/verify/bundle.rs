@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_yaml_ng::Value;
 
 use super::builtin;
+use crate::load::{self, Context, Loaded};
 use crate::pack::{PackInfo, Problem, Reading, RuleSet};
 use crate::{Error, Result, starter};
 
@@ -120,6 +121,25 @@ impl Bundle {
         } else {
             RuleSet::load_as(&self.paths, reading)
         }
+    }
+
+    /// What is the same for all its documents.
+    ///
+    /// # Errors
+    /// What is wrong with the files that say so.
+    pub(super) fn context(&self, reading: Reading) -> Result<Context, String> {
+        let mut loaded = Loaded::default();
+        let found = match (&self.info, self.paths.first()) {
+            (Some(_), Some(folder)) => load::context_of_pack(folder, reading, &mut loaded),
+            _ => Context::new(reading).map(Some),
+        };
+        let mut context = found.map_err(|e| e.to_string())?.ok_or_else(|| {
+            loaded.problems.first().map_or_else(|| "its pack does not load".to_owned(), ToString::to_string)
+        })?;
+        if let (Some(info), true) = (&self.info, self.paths.is_empty()) {
+            context.info = info.clone();
+        }
+        Ok(context)
     }
 
     /// The rules' documents.

@@ -16,9 +16,10 @@ use serde_json::Value;
 use super::bundle::{Bundle, Document};
 use super::parts::{Parts, Shape, parts, shortened};
 use crate::expr::Source;
+use crate::load::{self, Loaded};
 use crate::pack::Reading;
 use crate::rule::Rule;
-use crate::{Engine, json, load};
+use crate::{Engine, json};
 
 /// Values of one field of the event that are shown.
 const VALUES_MAX: usize = 5;
@@ -100,12 +101,12 @@ impl Probe {
         let (bundle, document) = find(bundles, wanted).ok_or_else(|| ProbeError::Unknown(wanted.to_owned()))?;
         let title = document.text("title").unwrap_or_default();
         let refused = |why: String| ProbeError::Refused { title: title.to_owned(), why };
-        let info = bundle.info.clone().unwrap_or_default();
+        let context = bundle.context(reading).map_err(refused)?;
         let load = |text: &str| {
-            let (mut rules, problems) = load::documents(document.path, text, &info, reading);
-            let why =
-                || problems.iter().find(|problem| problem.fatal).map_or("no rule", |problem| &problem.why).to_owned();
-            rules.pop().ok_or_else(why)
+            let mut loaded = Loaded::default();
+            load::documents(document.path, text, &context, &mut loaded);
+            let why = || loaded.problems.iter().find(|problem| problem.fatal).map_or("no rule", |problem| &problem.why);
+            loaded.rules.pop().map(|(_, rule)| rule).ok_or_else(|| why().to_owned())
         };
         let whole = serde_yaml_ng::to_string(&document.value).map_err(|e| refused(e.to_string()))?;
         let rule = load(&whole).map_err(refused)?;

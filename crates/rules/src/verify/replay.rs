@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palisade_events::{EventBatch, FieldPlan};
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
-use crate::{Engine, JsonEvent, Match, Result, RuleSet, batch_of_json};
+use crate::{Engine, Match, Result, RuleSet, batch_of_lines};
 
 /// Lines that are evaluated together: enough that what is done once a batch does not count.
 const LINES_MAX: usize = 4096;
@@ -19,7 +19,7 @@ const BYTES_MAX: usize = 16 << 20;
 pub struct Replay {
     engine: Engine,
     lines: Vec<u64>,
-    events: Vec<JsonEvent>,
+    texts: Vec<String>,
     bytes: usize,
     /// By rule, the lines that it matched.
     matches: BTreeMap<u32, Vec<u64>>,
@@ -35,8 +35,8 @@ impl Replay {
     pub fn new(rules: RuleSet) -> Result<Self> {
         let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
         let engine = rules.compile(&plan)?;
-        let (lines, events, matches) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Ok(Self { engine, lines, events, bytes: 0, matches, read: 0 })
+        let (lines, texts, matches) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Ok(Self { engine, lines, texts, bytes: 0, matches, read: 0 })
     }
 
     /// Takes the line of that number. A blank one is nothing; what is no JSON object comes back as the reason why it was
@@ -49,13 +49,14 @@ impl Replay {
         if line.is_empty() {
             return Ok(None);
         }
-        let event = match serde_json::from_slice::<Value>(line) {
-            Ok(event @ Value::Object(_)) => event,
+        let Ok(text) = std::str::from_utf8(line) else { return Ok(Some("not JSON: text that is not UTF-8".into())) };
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) if text.starts_with('{') => {}
             Ok(_) => return Ok(Some("JSON, but no object".into())),
             Err(e) => return Ok(Some(format!("not JSON: {e}"))),
-        };
+        }
         self.lines.push(number);
-        self.events.push(JsonEvent { format: "json".into(), event, ..JsonEvent::default() });
+        self.texts.push(text.to_owned());
         self.bytes += line.len();
         if self.lines.len() >= LINES_MAX || self.bytes >= BYTES_MAX {
             self.flush()?;
@@ -82,7 +83,7 @@ impl Replay {
     }
 
     fn flush(&mut self) -> palisade_events::Result<()> {
-        let batch = batch(self.engine.plan(), &self.events)?;
+        let batch = batch_of_lines(self.engine.plan(), self.texts.iter().map(String::as_str))?;
         for one in in_force(&self.engine, &batch) {
             if let Some(line) = self.lines.get(one.row as usize) {
                 self.matches.entry(one.rule).or_default().push(*line);
@@ -90,18 +91,17 @@ impl Replay {
         }
         self.read += self.lines.len() as u64;
         self.lines.clear();
-        self.events.clear();
+        self.texts.clear();
         self.bytes = 0;
         Ok(())
     }
 }
 
-/// The one place where lines become columns.
-fn batch(plan: &Arc<FieldPlan>, events: &[JsonEvent]) -> palisade_events::Result<EventBatch> {
-    batch_of_json(plan, events)
-}
-
-/// The matches that count: the one place where those that an exception suppresses are to be left out.
+/// The matches that count: those that no exception suppresses.
 pub(super) fn in_force(engine: &Engine, batch: &EventBatch) -> Vec<Match> {
-    engine.evaluate(batch)
+    let mut matches = engine.evaluate(batch);
+    let suppressed: Vec<bool> = engine.suppressions(batch, &matches).iter().map(Option::is_some).collect();
+    let mut suppressed = suppressed.into_iter();
+    matches.retain(|_| suppressed.next() != Some(true));
+    matches
 }

@@ -25,7 +25,16 @@ const FIELDS: [&str; 14] = [
 ];
 
 /// Texts of events, in which patterns of [`rules`] are found by chance.
-const TEXTS: [&str; 30] = [
+const TEXTS: [&str; 39] = [
+    "curl x | sh",
+    "WHOAMI",
+    "whoami -enc",
+    "bbbb",
+    "v17",
+    "v19 -ENC",
+    "he: say \"hi\"",
+    "C:\\tmp",
+    "tab\there",
     "a",
     "b",
     "ab",
