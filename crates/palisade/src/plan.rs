@@ -78,8 +78,9 @@ impl Plan {
         let (rules, problems) = load_rules(config)?;
         let fingerprint_rules = rules.fingerprint();
         let fields = Arc::new(FieldPlan::new(rules.raw_fields()));
+        let of_packs: Vec<PathBuf> = rules.packs().iter().flat_map(|pack| pack.correlations().to_vec()).collect();
         let engine_rules = rules.compile(&fields).map_err(|e| Error::Rules(e.to_string()))?;
-        let specs = load_correlations(config)?;
+        let specs = load_correlations(config, &of_packs)?;
         let panes = Panes::new(micros(config.pipeline.pane_secs));
         let mut detectors = Vec::new();
         if !config.anomaly.event_rate_off {
@@ -225,11 +226,48 @@ impl Plan {
 
 fn load_rules(config: &Config) -> Result<(RuleSet, Vec<Problem>)> {
     let fail = |e: &dyn std::fmt::Display| Error::Rules(e.to_string());
-    let (mut rules, problems) = RuleSet::load(&config.rules.paths).map_err(|e| fail(&e))?;
-    if config.rules.starter {
-        rules = RuleSet::starter().map_err(|e| fail(&e))?.merge(rules);
-    }
+    let (own, mut problems) = RuleSet::load(&config.rules.paths).map_err(|e| fail(&e))?;
+    let idle = idle_rules(config, &own, &mut problems);
+    let rules = match config.rules.starter {
+        true => RuleSet::starter().map_err(|e| fail(&e))?.merge(own),
+        false => own,
+    };
+    problems.extend(rules.remarks());
+    problems.extend(idle);
     Ok((rules, problems))
+}
+
+/// Rules named in one remark; `palisade rules check --sources` lists all.
+const NAMED_MAX: usize = 5;
+
+/// What of a user's own rules cannot work on the sources that there are: fields that no event has, one by one, and rules
+/// that can never fire, in one remark. Of built-in rules nothing is said: they are for more sources than anybody has.
+fn idle_rules(config: &Config, own: &RuleSet, problems: &mut Vec<Problem>) -> Option<Problem> {
+    let mut formats: Vec<&str> = config.sources.iter().map(|source| source.format.as_str()).collect();
+    // What these hold is not known before it comes.
+    if formats.iter().any(|format| matches!(*format, "auto" | "mapped")) {
+        formats = Format::NAMED.into_iter().map(|(name, _)| name).collect();
+    }
+    let remark = |rule: Option<&str>, why: String| Problem {
+        path: "[rules] paths".into(),
+        rule: rule.map(str::to_owned),
+        why,
+        fatal: false,
+    };
+    let report = own.report(&formats);
+    let unknown = |(rule, field): &(&palisade_rules::Rule, String)| {
+        remark(Some(&rule.title), format!("no event has the field `{field}`"))
+    };
+    let alive =
+        |(rule, _): &&(&palisade_rules::Rule, String)| !report.dead.iter().any(|(dead, _)| dead.uid == rule.uid);
+    problems.extend(report.unknown_fields.iter().filter(alive).map(unknown));
+    let (first, why) = report.dead.first()?;
+    if report.dead.len() == 1 {
+        return Some(remark(Some(&first.title), format!("it can never fire: {why}")));
+    }
+    let named: Vec<&str> = report.dead.iter().take(NAMED_MAX).map(|(rule, _)| rule.title.as_str()).collect();
+    let (count, named) = (report.dead.len(), named.join("`, `"));
+    Some(remark(None, format!("{count} rules can never fire on the sources that there are, such as `{named}`")))
 }
 
 /// What replaces secrets, and the text of the rules for it, which decide what detectors see.
@@ -249,9 +287,9 @@ fn load_redactor(config: &Config) -> Result<(Redactor, String)> {
     Ok((redactor, text))
 }
 
-fn load_correlations(config: &Config) -> Result<Vec<Spec>> {
+fn load_correlations(config: &Config, of_packs: &[PathBuf]) -> Result<Vec<Spec>> {
     let mut own: Vec<Spec> = Vec::new();
-    for path in correlation_files(&config.correlate.paths)? {
+    for path in correlation_files(&[&config.correlate.paths, of_packs].concat())? {
         let text = std::fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
         let wrong = |why: String| Error::Correlate(format!("{}: {why}", path.display()));
         let spec = Spec::parse(&text).map_err(|e| wrong(e.to_string()))?;
@@ -285,6 +323,7 @@ fn correlation_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     files.sort();
+    files.dedup();
     Ok(files)
 }
 
