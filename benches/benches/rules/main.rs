@@ -60,8 +60,16 @@ fn main() -> Outcome<()> {
         true => (512, 1),
         false => (number("--lines", 16_384).max(1), number("--rounds", 3).max(1)),
     };
-    let shared = std::env::var_os("PALISADE_SHARED").map_or_else(|| "../shared".into(), PathBuf::from);
-    let folder = argument("--rules").map_or_else(|| shared.join("data/sigma/rules"), PathBuf::from);
+    let named = argument("--rules").map(PathBuf::from);
+    let shared = std::env::var_os("PALISADE_SHARED").map(|shared| PathBuf::from(shared).join("data/sigma/rules"));
+    let folder = named.or(shared).unwrap_or_else(|| {
+        let public = PathBuf::from("../shared/data/sigma/rules");
+        if public.is_dir() {
+            return public;
+        }
+        println!("public rules are not at {}: the rules of this project instead, which say little", public.display());
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../packs/starter/rules"))
+    });
     let corpus = Corpus::load(&folder)?;
     let mut shapes = shapes::all(lines)?;
     shapes.retain(|shape| argument("--shape").is_none_or(|wanted| shape.name.contains(wanted.as_str())));
