@@ -6,3 +6,4 @@ mod schema_page;
 mod determinism;
 mod mutation;
 mod drill;
+mod providers;
