@@ -88,7 +88,15 @@ pub(crate) fn path(path: &Path, context: &Context, loaded: &mut Loaded) -> Resul
 /// something else without them.
 fn pack(path: &Path, reading: Reading, loaded: &mut Loaded) -> Result<()> {
     let Some(mut context) = context_of_pack(path, reading, loaded)? else { return Ok(()) };
-    let (correlations, tests) = (files(&path.join("correlations"))?, files(&path.join("tests"))?);
+    let (mut correlations, tests) = (files(&path.join("correlations"))?, files(&path.join("tests"))?);
+    correlations.retain(|file| {
+        let is_read = file.extension().is_some_and(|e| e == "toml");
+        if !is_read {
+            let why = "not read: correlations are TOML files with a query".into();
+            loaded.problems.push(Problem { path: file.clone(), rule: None, why, fatal: false });
+        }
+        is_read
+    });
     loaded.packs.push(Pack { info: context.info.clone(), path: Some(path.into()), correlations, tests });
     for (name, folder) in [("rules", Folder::Rules), ("exceptions", Folder::Exceptions)] {
         let path = path.join(name);
@@ -163,9 +171,15 @@ fn unread(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     |why| Error::Unread { path, why }
 }
 
+/// Whether an entry of a folder is passed over: a mounted ConfigMap keeps its files in hidden folders, and links to them.
+pub(crate) fn is_hidden(entry: &Path) -> bool {
+    entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(unread(folder))?.map(|entry| entry.map(|e| e.path()));
     let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(unread(folder))?;
+    entries.retain(|entry| !is_hidden(entry));
     entries.sort_unstable();
     Ok(entries)
 }
@@ -272,7 +286,8 @@ fn check(document: &str) -> Result<(), String> {
         for (name, selection) in [detection, filter].into_iter().flatten().filter_map(Value::as_mapping).flatten() {
             match name.as_str() {
                 None => return Err("a selection whose name is no text".into()),
-                Some("condition" | "timeframe") => {}
+                Some("condition") => check_condition(selection)?,
+                Some("timeframe") => {}
                 Some("rules") if filter.is_some() => {}
                 Some(name) => check_selection(selection).map_err(|why| format!("selection `{name}`: {why}"))?,
             }
@@ -287,6 +302,27 @@ fn check_targets(rules: Option<&Value>) -> Result<(), String> {
         Some(Value::String(_)) => Ok(()),
         Some(Value::Sequence(all)) if !all.is_empty() && all.iter().all(Value::is_string) => Ok(()),
         _ => Err("a filter whose `rules` are neither names of rules nor `any`".into()),
+    }
+}
+
+/// Negations and parentheses of a condition: it is read level by level, on a stack that ends.
+const CONDITION_DEPTH_MAX: usize = 256;
+
+/// Refuses conditions that may be nested beyond any sense.
+fn check_condition(condition: &Value) -> Result<(), String> {
+    let texts: Vec<&str> = match condition {
+        Value::Sequence(all) => all.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    let depth = |text: &str| {
+        let words = text.split(|c: char| c.is_whitespace() || c == '(' || c == ')');
+        words.filter(|word| word.eq_ignore_ascii_case("not")).count() + text.matches('(').count()
+    };
+    match texts.into_iter().map(depth).max() {
+        Some(depth) if depth > CONDITION_DEPTH_MAX => {
+            Err(format!("a condition with {depth} negations and parentheses; {CONDITION_DEPTH_MAX} are read"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -346,6 +382,7 @@ mod tests {
             ("{F: x}", "{F: []}", "empty list"),
             ("condition: s", "condition: s\n  timeframe: 5m", "timeframe"),
             ("condition: s", "condition: t", "no selection"),
+            ("condition: s", &format!("condition: {}s", "not ".repeat(4000)), "negations"),
             ("condition: s", "condition: 2 of them", "1 are selected"),
             ("product: test", "definition: x", "logsource"),
             ("title: A", "title: A\npalisade: {entity: planet}", "palisade"),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use palisade_events::time::Micros;
 use palisade_events::{FieldPlan, id};
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +230,12 @@ impl RuleSet {
     /// The exceptions, in order of their uid.
     pub fn exceptions(&self) -> &[Exception] {
         &self.exceptions
+    }
+
+    /// The set without exceptions that have expired by a moment: for events that tell no time of their own.
+    pub fn as_of(mut self, at: Micros) -> Self {
+        self.exceptions.retain(|exception| exception.covers(at));
+        Self::bound(self.rules, self.exceptions, self.packs)
     }
 
     /// The packs that were loaded, in order.

@@ -100,6 +100,11 @@ fn row_test(test: &RowTest) -> Sql {
     if let Some(class) = test.class {
         all.push(guarded(AnyColumn::Int(col::CLASS_UID), vec![read(AnyColumn::Int(col::CLASS_UID)).eq(lit(class))]));
     }
+    if !test.activities.is_empty() {
+        let column = AnyColumn::Int(col::ACTIVITY_ID);
+        let any = test.activities.iter().map(|activity| read(column).eq(lit(*activity))).collect();
+        all.push(guarded(column, vec![balanced(any, Operator::Or)]));
+    }
     if !test.syscalls.is_empty() {
         let column = AnyColumn::Word(col::SYSCALL);
         all.push(guarded(column, vec![among(read(column), test.syscalls.clone())]));

@@ -84,8 +84,13 @@ fn now() -> Instant {
 }
 
 /// The date of the wall clock, as `2026-11-25`.
-#[allow(clippy::disallowed_methods)] // Whether an exception has expired by now is asked of today.
 fn today() -> String {
+    palisade::events::time::date_of(at())
+}
+
+/// Now, in microseconds.
+#[allow(clippy::disallowed_methods)] // Whether an exception has expired by now is asked of today.
+fn at() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    palisade::events::time::date_of(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -78,8 +78,9 @@ struct Watch {
 
 impl Watch {
     fn go(mut self, ended: &Receiver<()>) {
-        let mut known = stamp(&self.config.rules.paths);
-        let mut seen = known.clone();
+        // What changed between reading and watching is a change too: the first look loads, and mostly finds the same.
+        let mut known = Stamp::new();
+        let mut seen = Stamp::new();
         while ended.recv_timeout(self.every) == Err(RecvTimeoutError::Timeout) {
             let now = stamp(&self.config.rules.paths);
             // Twice the same: nobody is writing just now.
@@ -108,7 +109,13 @@ impl Watch {
             }
         };
         if let Ok(mut place) = self.fresh.lock() {
-            *place = Some(fresh);
+            // A change that loaded and waits to be taken over is not undone by one that does not load.
+            match (&*place, &fresh) {
+                (Some(Fresh::Plan(_)), Fresh::Broken(why)) => {
+                    tracing::error!("rules have changed and do not load: {why}")
+                }
+                _ => *place = Some(fresh),
+            }
         }
     }
 }
@@ -131,7 +138,9 @@ fn gather(path: &Path, files: &mut Stamp) {
         return;
     }
     let Ok(entries) = std::fs::read_dir(path) else { return };
-    let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut entries: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| !is_hidden(path)).collect();
     entries.sort_unstable();
     entries.iter().for_each(|entry| gather(entry, files));
 }

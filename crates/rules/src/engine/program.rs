@@ -113,7 +113,7 @@ impl Program {
         hits.add(&self.present);
         if let FieldRef::Float(f) = value
             && f.fract() == 0.0
-            && f.abs() < 9.2e18
+            && (-(2f64.powi(63))..2f64.powi(63)).contains(&f)
             && let Some(atoms) = self.whole.get(&(f as i64))
         {
             hits.add(atoms);

@@ -95,6 +95,7 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
             row.is_contested |= row.taken.iter().skip(opened).any(|taken| *taken == address);
             row.taken.push(address);
             let is_spelled = has_dot && !step.leaves.is_empty();
+            row.is_contested |= (spelled && step.child.is_some()) || (is_spelled && entered > 0);
             spelled |= is_spelled;
             entered += usize::from(step.child.is_some());
             row.is_contested |= spelled && entered > usize::from(is_spelled && step.child.is_some());

@@ -191,6 +191,7 @@ fn search(path: &Path, files: &mut Vec<PathBuf>, packs: &mut Vec<PathBuf>) -> Re
     let entries = fs::read_dir(path).map_err(unread)?.map(|entry| entry.map(|e| e.path()));
     let mut entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(unread)?;
     entries.sort_unstable();
+    entries.retain(|entry| !load::is_hidden(entry));
     for entry in entries {
         if entry.is_dir() || entry.extension().is_some_and(|e| e == "yml" || e == "yaml") {
             search(&entry, files, packs)?;

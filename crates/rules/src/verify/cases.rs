@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use palisade_events::time::Micros;
 use palisade_events::{EventBatch, FieldPlan};
 use serde::{Deserialize, Serialize};
 
@@ -130,14 +131,14 @@ pub(super) fn read(bundle: &Bundle) -> (Vec<Case>, Vec<Remark>) {
 }
 
 impl<'b> Suite<'b> {
-    /// Loads the rules and reads the tests.
+    /// Loads the rules and reads the tests. Exceptions are those in force at that moment, since test events have no time.
     ///
     /// # Errors
     /// When rules cannot be read or compiled.
-    pub fn new(bundle: &'b Bundle) -> Result<Self> {
+    pub fn new(bundle: &'b Bundle, at: Micros) -> Result<Self> {
         let (rules, problems) = bundle.load(Reading::Taxonomy)?;
         let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
-        let engine = rules.compile(&plan)?;
+        let engine = rules.as_of(at).compile(&plan)?;
         let (cases, remarks) = read(bundle);
         Ok(Self { bundle, engine, cases, problems, remarks })
     }

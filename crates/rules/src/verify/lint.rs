@@ -98,7 +98,7 @@ pub fn lint(bundles: &[Bundle], today: &str) -> Vec<Remark> {
         let filters = bundle.documents().into_iter().filter(|document| document.value.get("filter").is_some());
         for document in bundle.exceptions.iter().flat_map(Text::documents).chain(filters) {
             let expires = document.value.get("palisade").and_then(|own| own.get("expires")).and_then(Value::as_str);
-            if let Some(date) = expires.filter(|date| is_date(date.get(..10).unwrap_or_default()) && **date < *today) {
+            if let Some(date) = expires.filter(|date| is_date(date.get(..10).unwrap_or_default()) && **date <= *today) {
                 let why = format!("the exception expired on {date}: it suppresses nothing later");
                 remarks.push(remark(&document, Grade::Warning, "exception-expired", why));
             }

@@ -80,7 +80,7 @@ fn embedded_tests_are_those_of_the_folder() {
 #[test]
 fn starter_pack_passes_its_own_tests_and_the_lint() {
     let bundle = Bundle::starter().unwrap();
-    let suite = Suite::new(&bundle).unwrap();
+    let suite = Suite::new(&bundle, 0).unwrap();
     assert_eq!((suite.problems.len(), &suite.remarks), (0, &Vec::new()));
     let mut tested = BTreeSet::new();
     for case in &suite.cases {
@@ -100,7 +100,7 @@ fn a_clean_pack_has_nothing_to_remark() {
     let bundles = pack.bundles();
     assert_eq!((bundles.len(), bundles[0].name.as_str()), (1, "p"));
     assert_eq!(lint(&bundles, "2026-11-25"), []);
-    let suite = Suite::new(&bundles[0]).unwrap();
+    let suite = Suite::new(&bundles[0], 0).unwrap();
     assert_eq!(suite.run(&suite.cases[0]).unwrap().failures, []);
 }
 
@@ -113,7 +113,7 @@ fn the_pack_of_the_page_is_clean_and_passes() {
     let pack = Pack::new("page", &[MANIFEST, ("rules/r.yml", rule), ("tests/r.yml", test)]);
     let bundles = pack.bundles();
     assert_eq!(lint(&bundles, "2026-11-25"), []);
-    let suite = Suite::new(&bundles[0]).unwrap();
+    let suite = Suite::new(&bundles[0], 0).unwrap();
     let outcome = suite.run(&suite.cases[0]).unwrap();
     assert_eq!((outcome.events, outcome.failures), (2, Vec::new()));
 }
@@ -191,7 +191,7 @@ silent:
     let pack =
         Pack::new("failed", &[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", test), ("tests/s.yml", "rule: nope\n")]);
     let bundles = pack.bundles();
-    let suite = Suite::new(&bundles[0]).unwrap();
+    let suite = Suite::new(&bundles[0], 0).unwrap();
     let outcome = suite.run(&suite.cases[0]).unwrap();
     assert_eq!((outcome.events, outcome.author.as_str()), (3, "A. Author"));
     let told: Vec<_> = outcome.failures.iter().map(|f| (f.wanted, f.number)).collect();

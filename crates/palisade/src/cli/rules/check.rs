@@ -45,13 +45,19 @@ impl Check {
             remarks.extend(problems.iter().map(Remark::of_problem));
             if !self.sources.is_empty() && !self.sources.iter().any(|name| name == "auto") {
                 let formats: Vec<&str> = self.sources.iter().map(String::as_str).collect();
-                remarks.extend(set.dead(&formats).into_iter().map(|rule| Remark {
+                let report = set.report(&formats);
+                let remark = |check: &'static str, rule: &Rule, why: String| Remark {
                     grade: Grade::Warning,
-                    check: "dead",
+                    check,
                     path: bundle.name.clone().into(),
                     rule: Some(rule.title.clone()),
-                    why: format!("it is for events of other formats than {}", formats.join(", ")),
-                }));
+                    why,
+                };
+                remarks.extend(report.dead.iter().map(|(rule, why)| remark("dead", rule, why.clone())));
+                let unknown = |(rule, field): &(&Rule, String)| {
+                    remark("unknown-field", rule, format!("no event has the field `{field}`"))
+                };
+                remarks.extend(report.unknown_fields.iter().map(unknown));
             }
             rules.extend(set.rules().iter().cloned());
         }

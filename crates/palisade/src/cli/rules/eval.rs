@@ -35,7 +35,7 @@ impl Eval {
         let unusable = |e: palisade::rules::Error| Error::Rules(e.to_string());
         let (rules, problems) = RuleSet::load_as(&self.rules, Reading::AsWritten).map_err(unusable)?;
         tell(&problems, json);
-        let mut replay = Replay::new(rules).map_err(unusable)?;
+        let mut replay = Replay::new(rules.as_of(super::at())).map_err(unusable)?;
         let shown = self.events.display().to_string();
         let read = |why| Error::io(format!("reading {shown}"))(why);
         let mut input: Box<dyn BufRead> = if self.events.as_os_str() == "-" {

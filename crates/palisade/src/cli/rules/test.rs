@@ -33,7 +33,7 @@ impl Test {
         let mut sum = Sum::default();
         let mut suites = Vec::new();
         for bundle in bundles(&self.paths)? {
-            let suite = Suite::new(&bundle).map_err(|e| Error::Rules(e.to_string()))?;
+            let suite = Suite::new(&bundle, super::at()).map_err(|e| Error::Rules(e.to_string()))?;
             let mut junit = JunitSuite { name: bundle.name.clone(), cases: Vec::new() };
             // What cannot be loaded or read was not tested: that is a failure of its own.
             tell(&suite.problems, json);
