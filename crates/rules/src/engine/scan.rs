@@ -8,6 +8,7 @@
 //! can cost.
 
 use ahash::HashMap;
+use regex::bytes::Regex;
 
 use super::program::Hits;
 
@@ -15,6 +16,11 @@ use super::program::Hits;
 const BITS_MIN: u32 = 16;
 /// Bits of the largest: 128 KiB.
 const BITS_MAX: u32 = 20;
+
+/// Shorter texts are passed over before a pattern would have begun.
+const GATED_MIN: usize = 256;
+/// More literals than this are in most texts, or are not searched for by vectors.
+const GATED_MAX: usize = 48;
 
 /// The literals of a field.
 #[derive(Debug, Default)]
@@ -66,6 +72,8 @@ struct Pass<const LENGTH: usize, const STEP: usize> {
     windows: HashMap<u32, (u32, u32)>,
     places: Vec<Place>,
     needles: Vec<Needle>,
+    /// Tells of long texts, faster than a pass, that they have none of few short literals.
+    gate: Option<Regex>,
 }
 
 /// A literal, and where in it a window is.
@@ -91,6 +99,16 @@ fn value_of<const LENGTH: usize>(window: [u8; LENGTH]) -> u32 {
 #[inline(always)]
 fn slot(window: u32, shift: u32) -> u32 {
     window.wrapping_mul(0x9e37_79b1) >> shift
+}
+
+/// A pattern of all the literals, if it is one that vectors search for.
+fn gate(needles: &[Needle]) -> Option<Regex> {
+    if needles.len() > GATED_MAX {
+        return None;
+    }
+    let texts: Option<Vec<String>> =
+        needles.iter().map(|needle| Some(regex::escape(std::str::from_utf8(&needle.text).ok()?))).collect();
+    Regex::new(&texts?.join("|")).ok()
 }
 
 impl<const LENGTH: usize, const STEP: usize> Pass<LENGTH, STEP> {
@@ -121,6 +139,7 @@ impl<const LENGTH: usize, const STEP: usize> Pass<LENGTH, STEP> {
             shift: 32 - bits,
             windows: HashMap::default(),
             places: Vec::new(),
+            gate: if LENGTH < 4 { gate(&needles) } else { None },
             needles,
         };
         let mut windows: Vec<(u32, Vec<Place>)> = windows.into_iter().collect();
@@ -137,6 +156,12 @@ impl<const LENGTH: usize, const STEP: usize> Pass<LENGTH, STEP> {
 
     #[inline]
     fn hits(&self, text: &[u8], counts: &impl Fn(usize) -> bool, hits: &mut Hits) {
+        if text.len() >= GATED_MIN
+            && let Some(gate) = &self.gate
+            && !gate.is_match(text)
+        {
+            return;
+        }
         for (place, window) in text.array_windows().enumerate().step_by(STEP) {
             let window = value_of::<LENGTH>(*window);
             let slot = slot(window, self.shift);
