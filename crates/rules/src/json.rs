@@ -3,20 +3,22 @@
 //!
 //! Live streams go through the decoders instead, which fill all columns and read more than JSON.
 
-use std::fmt::Write;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::{Array, StringArray};
 use palisade_events::fields::{FieldRef, FieldTree, FieldsBuilder};
 use palisade_events::schema::AnyColumn;
 use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col, time};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use self::lines::LineReader;
+pub(crate) use self::skim::is_plain;
 pub(crate) use self::text::text_of_payload;
 use crate::taxonomy;
 
 mod lines;
+mod skim;
 mod text;
 
 /// An event as JSON, with what a decoder would say about it.
@@ -92,14 +94,14 @@ pub fn batch_of_lines<'l>(
     plan: &Arc<FieldPlan>,
     lines: impl IntoIterator<Item = &'l str>,
 ) -> palisade_events::Result<EventBatch> {
-    let mut builder = EventBuilder::new(Arc::clone(plan));
+    // A builder knows how large the last batch was, and has the tables of its fields.
+    let mut kept = KEPT.take();
+    let known = kept.take_if(|kept| Arc::ptr_eq(kept.fields().plan(), plan));
+    let mut builder = known.unwrap_or_else(|| EventBuilder::new(Arc::clone(plan)));
     let mut reader = LineReader::default();
-    let mut uid = String::new();
     for (row, line) in lines.into_iter().enumerate() {
-        uid.clear();
-        // Writing into a string does not fail.
-        let _ = write!(uid, "{row:032x}");
-        builder.put_text(col::EVENT_UID, &uid);
+        let uid = row_uid(row);
+        builder.put_text(col::EVENT_UID, std::str::from_utf8(&uid).unwrap_or_default());
         builder.put_time(col::TIME, 0);
         builder.put_int(col::CLASS_UID, 0);
         builder.put_int(col::ACTIVITY_ID, 0);
@@ -112,7 +114,28 @@ pub fn batch_of_lines<'l>(
         reader.put(builder.fields(), line);
         builder.end_row();
     }
-    builder.finish()
+    let batch = builder.finish()?;
+    KEPT.set(Some(builder));
+    Ok(batch)
+}
+
+thread_local! {
+    /// The builder of this thread's last batch of lines.
+    static KEPT: Cell<Option<EventBuilder>> = const { Cell::new(None) };
+}
+
+/// A row's number in 32 hexadecimal digits.
+fn row_uid(row: usize) -> [u8; 32] {
+    let mut uid = [b'0'; 32];
+    let mut rest = row;
+    for digit in uid.iter_mut().rev() {
+        if rest == 0 {
+            break;
+        }
+        *digit = b"0123456789abcdef"[rest % 16];
+        rest /= 16;
+    }
+    uid
 }
 
 /// A batch of JSON events, with the raw fields of `plan`. Columns that are not given, and that the field map declares
@@ -218,16 +241,19 @@ fn put_value(path: usize, value: &Value, fields: &mut FieldsBuilder) {
         Value::Array(members) => return members.iter().for_each(|member| put_value(path, member, fields)),
         Value::Null => FieldRef::Null,
         Value::Bool(b) => FieldRef::Bool(*b),
-        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
-            (Some(i), ..) => FieldRef::Int(i),
-            (_, Some(u), _) => FieldRef::UInt(u),
-            (.., Some(f)) => FieldRef::Float(f),
-            _ => return,
+        Value::Number(n) => match number_of(n) {
+            Some(number) => number,
+            None => return,
         },
         Value::String(s) => FieldRef::Str(s),
         Value::Object(_) => FieldRef::Object,
     };
     fields.put(path, scalar);
+}
+
+fn number_of(number: &Number) -> Option<FieldRef<'static>> {
+    let whole = number.as_i64().map(FieldRef::Int).or_else(|| number.as_u64().map(FieldRef::UInt));
+    whole.or_else(|| number.as_f64().map(FieldRef::Float))
 }
 
 #[cfg(test)]

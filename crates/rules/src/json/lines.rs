@@ -9,11 +9,14 @@ use std::fmt;
 use palisade_events::fields::{FieldRef, FieldStep, FieldTree, FieldsBuilder};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::skim::Skimmer;
+
 /// Scratch of a reader of payloads, used row after row.
 #[derive(Debug, Default)]
 pub(crate) struct LineReader {
     /// Addresses of the steps taken in the objects that are open, outermost first.
     taken: Vec<usize>,
+    skimmer: Skimmer,
 }
 
 impl LineReader {
@@ -22,6 +25,9 @@ impl LineReader {
         let plan = std::sync::Arc::clone(fields.plan());
         let Some(root) = plan.tree().root() else { return };
         if !text.trim_ascii_start().starts_with('{') {
+            return;
+        }
+        if self.skimmer.put(plan.tree(), root, fields, text).is_some() {
             return;
         }
         self.taken.clear();
