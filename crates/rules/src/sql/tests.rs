@@ -99,6 +99,8 @@ fn rows_of_many_sources() -> Vec<JsonEvent> {
         of("auditd", 0, nc, json!({"verb": "get"})),
         of("auditd", 4001, json!({"syscall": "connect", "dst_endpoint_port": 53}), json!({})),
         of("flows", 4001, json!({"connection_info_direction": "inbound", "dst_endpoint_port": 53}), json!({})),
+        of("agent", 1001, json!({"file_path": "/srv/x", "activity_id": 1}), json!({})),
+        of("agent", 1001, json!({"file_path": "/srv/x", "activity_id": 4}), json!({})),
     ]
 }
 
@@ -110,6 +112,8 @@ title: process\nlogsource: {category: process_creation, product: linux}\n\
 detection: {s: {Image|endswith: /nc}, condition: s}\n---\n\
 title: connection\nlogsource: {category: network_connection}\n\
 detection: {s: {Initiated: 'true', DestinationPort: 53}, condition: s}\n---\n\
+title: gone\nlogsource: {category: file_delete, product: linux}\n\
+detection: {s: {TargetFilename: /srv/x}, condition: s}\n---\n\
 title: mine\nlogsource: {product: shop}\ndetection: {s: {verb: get}, condition: s}\n";
     let (rules, problems) = RuleSet::parse("r.yml", text);
     assert!(problems.is_empty(), "{problems:?}");
@@ -117,6 +121,7 @@ title: mine\nlogsource: {product: shop}\ndetection: {s: {verb: get}, condition: 
     assert_eq!(engine, sql);
     let of = |title: &str| sql.iter().filter(|(own, _)| own == title).map(|(_, row)| *row).collect::<Vec<_>>();
     assert_eq!((of("audit"), of("mine"), of("process")), (vec![0, 1], vec![3], vec![5, 6]));
+    assert_eq!(of("gone"), [11]);
 }
 
 #[test]
