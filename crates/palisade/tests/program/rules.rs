@@ -77,7 +77,7 @@ fn check_fails_for_errors_and_with_strict_for_warnings() {
     assert_eq!(output(&mut rules(&["check", "--strict", warned])).status.code(), Some(1));
 
     let sources = |names: &str| succeed(&mut rules(&["check", &good, "--sources", names]));
-    assert!(sources("k8s_audit,auditd").contains("formats than k8s_audit, auditd [dead]"));
+    assert!(sources("k8s_audit,auditd").contains("which no source has [dead]"));
     assert!(!sources("k8s_audit,example").contains("[dead]") && !sources("auto").contains("[dead]"));
 
     let refused = folder.path().join("refused");

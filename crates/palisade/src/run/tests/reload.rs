@@ -61,7 +61,7 @@ fn rules_that_change_judge_what_comes_after_and_broken_ones_change_nothing() {
     let send = |number: u64| {
         sender.begin().unwrap();
         sender.send(record(number).as_bytes()).unwrap();
-        sender.wait_landed(number as i64 + 1).unwrap();
+        sender.wait_landed(number as i64).unwrap();
     };
     let shows = |words: &str| metrics.encode().contains(words);
     send(0);
