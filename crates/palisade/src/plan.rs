@@ -77,9 +77,8 @@ impl Plan {
     pub fn new(config: &Config) -> Result<Self> {
         let (rules, problems) = load_rules(config)?;
         let fingerprint_rules = rules.fingerprint();
-        let fields = Arc::new(FieldPlan::new(rules.raw_fields()));
         let of_packs: Vec<PathBuf> = rules.packs().iter().flat_map(|pack| pack.correlations().to_vec()).collect();
-        let engine_rules = rules.compile(&fields).map_err(|e| Error::Rules(e.to_string()))?;
+        let (fields, engine_rules) = compile(rules)?;
         let specs = load_correlations(config, &of_packs)?;
         let panes = Panes::new(micros(config.pipeline.pane_secs));
         let mut detectors = Vec::new();
@@ -143,8 +142,7 @@ impl Plan {
     pub fn with_rules_anew(&self, config: &Config) -> Result<Self> {
         let (rules, problems) = load_rules(config)?;
         let fingerprint = config.fingerprint(&format!("{}{}", rules.fingerprint(), self.texts));
-        let fields = Arc::new(FieldPlan::new(rules.raw_fields()));
-        let rules = rules.compile(&fields).map_err(|e| Error::Rules(e.to_string()))?;
+        let (fields, rules) = compile(rules)?;
         let stages = Stages {
             plan: Arc::clone(&fields),
             rules,
@@ -235,6 +233,13 @@ fn load_rules(config: &Config) -> Result<(RuleSet, Vec<Problem>)> {
     problems.extend(rules.remarks());
     problems.extend(idle);
     Ok((rules, problems))
+}
+
+/// Compiles rules, with the plan of the raw fields that decoders extract for them.
+fn compile(rules: RuleSet) -> Result<(Arc<FieldPlan>, palisade_rules::Engine)> {
+    let fields = Arc::new(FieldPlan::new(rules.raw_fields()));
+    let rules = rules.compile(&fields).map_err(|e| Error::Rules(e.to_string()))?;
+    Ok((fields, rules))
 }
 
 /// Rules named in one remark; `palisade rules check --sources` lists all.

@@ -55,6 +55,7 @@ use std::path::PathBuf;
 pub use engine::{Engine, Match};
 pub use exception::Exception;
 pub use json::{JsonEvent, batch_of_json, batch_of_lines, fields_of_json, fields_of_raw, put_json};
+pub use load::entries;
 pub use pack::{Pack, PackInfo, Problem, Reading, RuleSet};
 pub use report::LoadReport;
 pub use rule::{Logsource, Rule};
@@ -81,9 +82,6 @@ pub enum Error {
         /// The path.
         path: String,
     },
-    /// The patterns of a field cannot be compiled together.
-    #[error("patterns: {0}")]
-    Pattern(String),
 }
 
 /// The result of this crate's fallible calls.

@@ -171,14 +171,15 @@ fn unread(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     |why| Error::Unread { path, why }
 }
 
-/// Whether an entry of a folder is passed over: a mounted ConfigMap keeps its files in hidden folders, and links to them.
-pub(crate) fn is_hidden(entry: &Path) -> bool {
-    entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+/// What loading looks at in a folder, in order: all but hidden entries. A mounted ConfigMap keeps its files in hidden folders,
+/// and links to them.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(unread(folder))?.map(|entry| entry.map(|e| e.path()));
     let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(unread(folder))?;
+    let is_hidden = |entry: &PathBuf| entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     entries.retain(|entry| !is_hidden(entry));
     entries.sort_unstable();
     Ok(entries)

@@ -269,7 +269,8 @@ impl RuleSet {
         paths.into_iter().collect()
     }
 
-    /// The rules that no row of these formats can match, because their logsource means other formats.
+    /// The rules that no row of these formats can match, because their logsource means other formats. [`RuleSet::report`] also
+    /// knows which classes of events formats have.
     pub fn dead(&self, formats: &[&str]) -> Vec<&Rule> {
         let is_dead = |rule: &&Rule| {
             !rule.rows.formats.is_empty() && !rule.rows.formats.iter().any(|own| formats.contains(&own.as_str()))
@@ -280,8 +281,7 @@ impl RuleSet {
     /// Compiles the rules for batches that carry the raw fields of `plan`.
     ///
     /// # Errors
-    /// [`Error::Unplanned`] when the plan lacks a path of [`RuleSet::raw_fields`]; [`Error::Pattern`] when the patterns
-    /// of a field exceed what an automaton can hold.
+    /// [`Error::Unplanned`] when the plan lacks a path of [`RuleSet::raw_fields`].
     pub fn compile(self, plan: &Arc<FieldPlan>) -> Result<Engine> {
         Engine::new(self.rules, plan)?.with_exceptions(self.exceptions)
     }

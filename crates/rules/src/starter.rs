@@ -5,14 +5,19 @@ use crate::{Error, Result};
 
 const INFO: &str = include_str!("../../../packs/starter/pack.toml");
 
-macro_rules! rules {
+macro_rules! files {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../packs/starter/rules/", $name)))),*]
+        /// File names and texts of the rules. A test keeps the list equal to the folder.
+        pub(crate) const RULES: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../packs/starter/rules/", $name)))),*];
+
+        /// File names and texts of their tests, which have the same names. A test keeps the list equal to the folder.
+        pub(crate) const TESTS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../packs/starter/tests/", $name)))),*];
     };
 }
 
-/// File names and texts of the rules. A test keeps the list equal to the folder.
-pub(crate) const RULES: &[(&str, &str)] = rules![
+files![
     "auditd_account_like_root.yml",
     "auditd_audit_changed.yml",
     "auditd_kernel_module.yml",

@@ -6,7 +6,6 @@
 //! a rule and what the rule does cannot differ. Nothing here reads a clock or prints.
 
 mod bundle;
-mod builtin;
 mod lint;
 mod cases;
 mod parts;

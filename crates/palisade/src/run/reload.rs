@@ -137,11 +137,7 @@ fn gather(path: &Path, files: &mut Stamp) {
         files.push((path.to_owned(), meta.len(), meta.modified().ok()));
         return;
     }
-    let Ok(entries) = std::fs::read_dir(path) else { return };
-    let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let mut entries: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| !is_hidden(path)).collect();
-    entries.sort_unstable();
+    let entries = palisade_rules::entries(path).unwrap_or_default();
     entries.iter().for_each(|entry| gather(entry, files));
 }
 

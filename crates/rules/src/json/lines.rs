@@ -10,12 +10,12 @@ use palisade_events::fields::{FieldRef, FieldStep, FieldTree, FieldsBuilder};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::skim::Skimmer;
+use super::spellings::Spellings;
 
 /// Scratch of a reader of payloads, used row after row.
 #[derive(Debug, Default)]
 pub(crate) struct LineReader {
-    /// Addresses of the steps taken in the objects that are open, outermost first.
-    taken: Vec<usize>,
+    spellings: Spellings,
     skimmer: Skimmer,
 }
 
@@ -30,9 +30,9 @@ impl LineReader {
         if self.skimmer.put(plan.tree(), root, fields, text).is_some() {
             return;
         }
-        self.taken.clear();
+        self.spellings.clear();
         let mut found: Vec<(usize, Scalar<'_>)> = Vec::with_capacity(64);
-        let mut row = Row { tree: plan.tree(), taken: &mut self.taken, found: &mut found, is_contested: false };
+        let mut row = Row { tree: plan.tree(), spellings: &mut self.spellings, found: &mut found, is_contested: false };
         let mut json = serde_json::Deserializer::from_str(text);
         let read = json.deserialize_map(Object { row: &mut row, node: root }).and_then(|()| json.end());
         let is_contested = row.is_contested;
@@ -68,10 +68,9 @@ impl Scalar<'_> {
 /// What is known of the row that is being read.
 struct Row<'r, 'de> {
     tree: &'r FieldTree,
-    taken: &'r mut Vec<usize>,
+    spellings: &'r mut Spellings,
     found: &'r mut Vec<(usize, Scalar<'de>)>,
-    /// A key came twice, of which the last counts, or a path may have been met under two spellings, of which the one
-    /// with fewer steps counts.
+    /// See [`super::spellings`].
     is_contested: bool,
 }
 
@@ -90,24 +89,16 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { row, node } = self;
-        let opened = row.taken.len();
-        let (mut spelled, mut entered) = (false, 0);
+        let mut object = row.spellings.open();
         while let Some(step) = map.next_key_seed(Key { tree: row.tree, node })? {
             let Some((step, has_dot)) = step else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let address = std::ptr::from_ref(step) as usize;
-            row.is_contested |= row.taken.iter().skip(opened).any(|taken| *taken == address);
-            row.taken.push(address);
-            let is_spelled = has_dot && !step.leaves.is_empty();
-            row.is_contested |= (spelled && step.child.is_some()) || (is_spelled && entered > 0);
-            spelled |= is_spelled;
-            entered += usize::from(step.child.is_some());
-            row.is_contested |= spelled && entered > usize::from(is_spelled && step.child.is_some());
+            row.is_contested |= row.spellings.meet(&mut object, step, has_dot);
             map.next_value_seed(Taken { row, step })?;
         }
-        row.taken.truncate(opened);
+        row.spellings.close(&object);
         Ok(())
     }
 }

@@ -6,14 +6,15 @@
 use palisade_events::fields::{FieldRef, FieldStep, FieldTree, FieldsBuilder};
 use serde_json::Value;
 
+use super::spellings::Spellings;
+
 /// Deeper payloads are given up; it is less than what serde reads.
 const DEPTH_MAX: usize = 100;
 
 /// Scratch of a skimmer, used row after row.
 #[derive(Debug, Default)]
 pub(super) struct Skimmer {
-    /// Addresses of the steps taken in the objects that are open, outermost first.
-    taken: Vec<usize>,
+    spellings: Spellings,
     found: Vec<(usize, Scalar)>,
     /// Texts that are not in the payload as they are.
     unescaped: String,
@@ -31,12 +32,14 @@ enum Scalar {
 impl Skimmer {
     /// Puts the planned paths of a payload into the current row; `None`, and nothing is put, if it is given up.
     pub(super) fn put(&mut self, tree: &FieldTree, root: usize, fields: &mut FieldsBuilder, text: &str) -> Option<()> {
-        self.taken.clear();
+        self.spellings.clear();
         self.found.clear();
         self.unescaped.clear();
         let mut walk = Walk { tree, text, bytes: text.as_bytes(), at: 0, has_extremes: false, out: self };
         walk.space();
-        walk.expect(b'{')?;
+        if walk.peek()? != b'{' {
+            return None;
+        }
         walk.object(root, 0)?;
         walk.space();
         if walk.at != text.len() {
@@ -92,6 +95,21 @@ impl Walk<'_> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
+    /// Steps into an object or a list, from its bracket on: `true` at its first member, `false` behind the end of an empty one.
+    #[inline(always)]
+    fn opens(&mut self, close: u8, depth: usize) -> Option<bool> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        self.at += 1;
+        self.space();
+        if self.peek()? == close {
+            self.at += 1;
+            return Some(false);
+        }
+        Some(true)
+    }
+
     /// What follows a member: `true` for another, `false` for the end, which is `close`.
     #[inline(always)]
     fn goes_on(&mut self, close: u8) -> Option<bool> {
@@ -108,35 +126,20 @@ impl Walk<'_> {
         }
     }
 
-    /// The members of an object whose keys are steps from a node, behind its brace.
+    /// The members of an object whose keys are steps from a node, from its brace on.
     fn object(&mut self, node: usize, depth: usize) -> Option<()> {
-        if depth > DEPTH_MAX {
-            return None;
-        }
-        self.space();
-        if self.peek()? == b'}' {
-            self.at += 1;
+        if !self.opens(b'}', depth)? {
             return Some(());
         }
         let tree = self.tree;
-        let opened = self.out.taken.len();
-        let (mut spelled, mut entered) = (false, 0);
+        let mut object = self.out.spellings.open();
         loop {
             let (start, end) = self.key()?;
             let key = self.text.get(start..end)?;
             match tree.step(node, key) {
                 None => self.skip(depth + 1)?,
                 Some(step) => {
-                    let address = std::ptr::from_ref(step) as usize;
-                    if self.out.taken.iter().skip(opened).any(|taken| *taken == address) {
-                        return None;
-                    }
-                    self.out.taken.push(address);
-                    // Where a path may be met under two spellings, the one with fewer steps counts.
-                    let is_spelled = !step.leaves.is_empty() && key.contains('.');
-                    spelled |= is_spelled;
-                    entered += usize::from(step.child.is_some());
-                    if spelled && entered > usize::from(is_spelled && step.child.is_some()) {
+                    if self.out.spellings.meet(&mut object, step, key.contains('.')) {
                         return None;
                     }
                     self.take(step, depth + 1)?;
@@ -146,7 +149,7 @@ impl Walk<'_> {
                 break;
             }
         }
-        self.out.taken.truncate(opened);
+        self.out.spellings.close(&object);
         Some(())
     }
 
@@ -186,21 +189,12 @@ impl Walk<'_> {
             b'{' => {
                 self.found(step, Scalar::Plain(FieldRef::Object));
                 match step.child {
-                    Some(node) => {
-                        self.at += 1;
-                        self.object(node, depth)?;
-                    }
+                    Some(node) => self.object(node, depth)?,
                     None => self.skip(depth)?,
                 }
             }
             b'[' => {
-                if depth > DEPTH_MAX {
-                    return None;
-                }
-                self.at += 1;
-                self.space();
-                if self.peek()? == b']' {
-                    self.at += 1;
+                if !self.opens(b']', depth)? {
                     self.found(step, Scalar::Plain(FieldRef::Null));
                     return Some(());
                 }
@@ -247,13 +241,7 @@ impl Walk<'_> {
                 self.string()
             }
             b'{' => {
-                if depth > DEPTH_MAX {
-                    return None;
-                }
-                self.at += 1;
-                self.space();
-                if self.peek()? == b'}' {
-                    self.at += 1;
+                if !self.opens(b'}', depth)? {
                     return Some(());
                 }
                 loop {
@@ -265,13 +253,7 @@ impl Walk<'_> {
                 }
             }
             b'[' => {
-                if depth > DEPTH_MAX {
-                    return None;
-                }
-                self.at += 1;
-                self.space();
-                if self.peek()? == b']' {
-                    self.at += 1;
+                if !self.opens(b']', depth)? {
                     return Some(());
                 }
                 loop {

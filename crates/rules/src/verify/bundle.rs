@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-use super::builtin;
 use crate::load::{self, Context, Loaded};
 use crate::pack::{PackInfo, Problem, Reading, RuleSet};
 use crate::{Error, Result, starter};
@@ -57,7 +56,7 @@ impl Bundle {
             paths: Vec::new(),
             rules: texts(starter::RULES),
             exceptions: Vec::new(),
-            tests: texts(builtin::TESTS),
+            tests: texts(starter::TESTS),
         })
     }
 
@@ -92,7 +91,7 @@ impl Bundle {
     fn pack(folder: PathBuf) -> Result<Self> {
         let described = Text::read(folder.join("pack.toml"))?;
         // A description that cannot be read is a problem of loading.
-        let info: Option<PackInfo> = toml::from_str(&described.text).ok();
+        let info: Option<PackInfo> = PackInfo::parse(&described.text).ok();
         let texts = |part: &str| -> Result<Vec<Text>> {
             let (mut files, mut packs) = (Vec::new(), Vec::new());
             let part = folder.join(part);
@@ -188,11 +187,7 @@ fn search(path: &Path, files: &mut Vec<PathBuf>, packs: &mut Vec<PathBuf>) -> Re
         packs.push(path.to_owned());
         return Ok(());
     }
-    let entries = fs::read_dir(path).map_err(unread)?.map(|entry| entry.map(|e| e.path()));
-    let mut entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(unread)?;
-    entries.sort_unstable();
-    entries.retain(|entry| !load::is_hidden(entry));
-    for entry in entries {
+    for entry in load::entries(path)? {
         if entry.is_dir() || entry.extension().is_some_and(|e| e == "yml" || e == "yaml") {
             search(&entry, files, packs)?;
         }

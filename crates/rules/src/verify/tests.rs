@@ -9,7 +9,7 @@ use palisade_events::FieldPlan;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{JsonEvent, Reading, RuleSet, batch_of_json};
+use crate::{JsonEvent, Reading, RuleSet, batch_of_json, starter};
 
 /// A rule with nothing to remark.
 const RULE: &str = "\
@@ -74,7 +74,7 @@ fn embedded_tests_are_those_of_the_folder() {
     let mut names: Vec<_> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, builtin::TESTS.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(names, starter::TESTS.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
 }
 
 #[test]
