@@ -181,7 +181,8 @@ impl World {
             for record in records.iter().skip(first as usize) {
                 let Ok(number) = sender.send(record) else { return };
                 if number as usize % pause_after == pause_after - 1 {
-                    std::thread::sleep(Duration::from_millis(40));
+                    // Longer than the loop goes without a look at who is silent, on however fast a machine.
+                    std::thread::sleep(Duration::from_millis(250));
                 }
             }
         };
