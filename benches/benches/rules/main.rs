@@ -60,17 +60,22 @@ fn main() -> Outcome<()> {
         true => (512, 1),
         false => (number("--lines", 16_384).max(1), number("--rounds", 3).max(1)),
     };
-    let named = argument("--rules").map(PathBuf::from);
-    let shared = std::env::var_os("PALISADE_SHARED").map(|shared| PathBuf::from(shared).join("data/sigma/rules"));
-    let folder = named.or(shared).unwrap_or_else(|| {
-        let public = PathBuf::from("../shared/data/sigma/rules");
-        if public.is_dir() {
-            return public;
+    // Cargo runs this in its package's folder: paths are told from the root of the workspace.
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let shared = std::env::var_os("PALISADE_SHARED").map(PathBuf::from);
+    let public = root.join(shared.clone().unwrap_or_else(|| "../shared".into())).join("data/sigma/rules");
+    let named = argument("--rules").map(|folder| root.join(folder));
+    let corpus = match named {
+        Some(folder) => Corpus::load(&folder)?,
+        None if shared.is_some() || public.is_dir() => Corpus::load(&public)?,
+        None => {
+            println!(
+                "public rules are not at {}: the rules of this project instead, which say little",
+                public.display()
+            );
+            Corpus::load(&root.join("packs/starter/rules"))?
         }
-        println!("public rules are not at {}: the rules of this project instead, which say little", public.display());
-        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../packs/starter/rules"))
-    });
-    let corpus = Corpus::load(&folder)?;
+    };
     let mut shapes = shapes::all(lines)?;
     shapes.retain(|shape| argument("--shape").is_none_or(|wanted| shape.name.contains(wanted.as_str())));
 
