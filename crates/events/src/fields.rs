@@ -20,6 +20,7 @@ use crate::build::Outline;
 pub struct FieldPlan {
     paths: Vec<Box<str>>,
     index: BTreeMap<Box<str>, usize>,
+    whole: Option<usize>,
     tree: FieldTree,
 }
 
@@ -30,8 +31,9 @@ impl FieldPlan {
         sorted.sort_unstable();
         sorted.dedup();
         let index = sorted.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
+        let whole = sorted.iter().position(|path| path.is_empty());
         let tree = FieldTree::new(&sorted);
-        Self { paths: sorted, index, tree }
+        Self { paths: sorted, index, whole, tree }
     }
 
     /// The planned paths; a path's place here is its number.
@@ -42,6 +44,12 @@ impl FieldPlan {
     /// The number of a path, if it is planned.
     pub fn number(&self, path: &str) -> Option<usize> {
         self.index.get(path).copied()
+    }
+
+    /// The number of the payload as a whole, if it is planned as the empty path: its value is an [object](FieldRef::Object)
+    /// in rows whose payload was read as JSON. No key leads to it; whoever reads a payload puts it.
+    pub fn whole(&self) -> Option<usize> {
+        self.whole
     }
 
     /// The tree that decoders of nested payloads walk.
@@ -121,8 +129,9 @@ impl FieldTree {
 
     fn new(paths: &[Box<str>]) -> Self {
         let mut tree = Self::default();
-        if !paths.is_empty() {
-            let wanted: Vec<(usize, &str)> = paths.iter().enumerate().map(|(i, p)| (i, p.as_ref())).collect();
+        let wanted: Vec<(usize, &str)> =
+            paths.iter().enumerate().filter(|(_, path)| !path.is_empty()).map(|(i, p)| (i, p.as_ref())).collect();
+        if !wanted.is_empty() {
             tree.grow(wanted, &mut BTreeMap::new());
         }
         tree
@@ -364,6 +373,14 @@ impl FieldsBuilder {
             ends.resize(self.rows, codes.len() as u32);
         }
         codes.push(code);
+    }
+
+    /// Notes that the payload of the current row was read as JSON, if that is [planned](FieldPlan::whole).
+    #[inline]
+    pub fn put_whole(&mut self) {
+        if let Some(path) = self.plan.whole {
+            self.put(path, FieldRef::Object);
+        }
     }
 
     /// Finishes the current row; an [`crate::EventBuilder`] does so for its own.

@@ -94,7 +94,11 @@ impl Reading<'_> {
     fn walk_some<'i, C: Columns<'i>>(&mut self, value: Value<'_, 'i>, place: Option<C::Place>, columns: &mut C) {
         let tree = self.settings.plan.tree();
         let mut walk = Walk::new(tree, self.values_left);
+        let is_document = place.is_some();
         walk.value(value, place, tree.root(), columns, self.row);
+        if is_document {
+            self.row.fields().put_whole();
+        }
         self.values_left = walk.left();
         self.cut |= walk.is_cut();
     }

@@ -72,6 +72,7 @@ impl Mapped {
             let zone = context.settings().zone;
             let mut columns = Mapper { mapping, zone, list_items_max: limits.list_items_max, time: None, cut: false };
             walk.value(root, mapping.paths.tree().root(), tree.root(), &mut columns, &mut out.events);
+            out.events.fields().put_whole();
             let cut = walk.is_cut() || columns.cut;
             let time = columns.time;
             finish(context, mapping, record, time, raw, cut, &found, clock, out)

@@ -18,6 +18,7 @@ pub(crate) use self::text::text_of_payload;
 use crate::taxonomy;
 
 mod lines;
+mod plain;
 mod skim;
 mod spellings;
 mod text;
@@ -45,7 +46,9 @@ pub struct JsonEvent {
 /// is looked at.
 pub fn put_json(fields: &mut FieldsBuilder, event: &Value) {
     let plan = Arc::clone(fields.plan());
-    if let (Some(root), Value::Object(object)) = (plan.tree().root(), event) {
+    let Value::Object(object) = event else { return };
+    fields.put_whole();
+    if let Some(root) = plan.tree().root() {
         walk(plan.tree(), root, object, &[], fields);
     }
 }

@@ -254,13 +254,14 @@ impl RuleSet {
         report::report(self, formats)
     }
 
-    /// The payload paths that the rules read: what decoders extract, through [`FieldPlan::new`].
+    /// The payload paths that the rules read: what decoders extract, through [`FieldPlan::new`]. Rules with keywords read the
+    /// payload as a whole too, which is the empty path.
     pub fn raw_fields(&self) -> Vec<String> {
         let mut paths = BTreeSet::new();
-        let mut see = |source: &Source| {
-            if let Source::Raw(path) = source {
-                paths.insert(path.to_string());
-            }
+        let mut see = |source: &Source| match source {
+            Source::Raw(path) => drop(paths.insert(path.to_string())),
+            Source::Event => drop(paths.insert(String::new())),
+            Source::Column(_) => {}
         };
         self.rules.iter().for_each(|rule| rule.lowered.expr.sources(&mut see));
         for condition in self.exceptions.iter().flat_map(Exception::conditions) {

@@ -21,6 +21,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Section {
     pub(crate) filter: RowFilter,
+    /// Number of the raw field that tells which payloads were read as JSON.
+    pub(crate) whole: Option<usize>,
     pub(crate) programs: Vec<Program>,
     pub(crate) costly: Vec<Costly>,
     /// Number of each rule, and its condition.
@@ -79,7 +81,8 @@ pub(crate) fn sections(rules: &[Rule], plan: &FieldPlan) -> Result<Vec<Section>>
         let programs = draft.programs.iter().enumerate();
         let programs = programs.map(|(number, p)| Program::new(p.slot, &p.atoms, &watch.atoms(number)));
         let programs = programs.collect();
-        sections.push(Section { filter: filter.clone(), programs, costly: draft.costly, rules: nodes, watch });
+        let whole = plan.whole();
+        sections.push(Section { filter: filter.clone(), whole, programs, costly: draft.costly, rules: nodes, watch });
     }
     Ok(sections)
 }

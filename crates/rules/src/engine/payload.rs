@@ -5,6 +5,10 @@
 //! it is, with some columns. A row where either is found, or with other escapes, is read in full.
 
 use std::cell::Cell;
+use std::sync::LazyLock;
+
+use memchr::memchr;
+use memchr::memmem::Finder;
 
 use super::program::Hits;
 use super::scan::{Scan, ScanDraft};
@@ -158,17 +162,21 @@ fn shortened(payload: &str) -> Option<String> {
     Some(all)
 }
 
+/// What begins a longer escape, behind an even number of backslashes.
+static LONG_ESCAPES: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| [Finder::new("\\u"), Finder::new("\\/")]);
+
 /// Whether a payload escapes nothing that it could write as it is.
 fn has_short_escapes_only(payload: &str) -> bool {
-    let mut rest = payload;
-    while let Some(place) = rest.find('\\') {
-        if matches!(rest.as_bytes().get(place + 1), None | Some(b'u' | b'/')) {
-            return false;
-        }
-        // The escaped character is ASCII in valid JSON; another is no JSON, which is read in full.
-        match rest.get(place + 2..) {
-            Some(after) => rest = after,
-            None => return false,
+    let bytes = payload.as_bytes();
+    let Some(first) = memchr(b'\\', bytes) else { return true };
+    let mut rest = bytes.get(first..).unwrap_or_default();
+    if LONG_ESCAPES.iter().all(|escape| escape.find(rest).is_none()) {
+        return true;
+    }
+    while let Some(place) = memchr(b'\\', rest) {
+        match rest.get(place + 1) {
+            None | Some(b'u' | b'/') => return false,
+            Some(_) => rest = rest.get(place + 2..).unwrap_or_default(),
         }
     }
     true

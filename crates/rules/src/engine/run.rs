@@ -6,7 +6,7 @@ use super::Match;
 use super::compile::{Costly, Node, Section};
 use super::payload::Payload;
 use super::program::Hits;
-use super::values::{EventTexts, Values};
+use super::values::{EventParts, EventTexts, Values};
 use crate::bits::Bits;
 use crate::predicate::text_of;
 
@@ -15,7 +15,6 @@ pub(crate) struct Run<'e, 'b> {
     section: &'e Section,
     batch: &'b EventBatch,
     fields: &'b [FieldColumn],
-    texts: &'b EventTexts,
     /// The rows that the section sees.
     rows: Bits,
     count: usize,
@@ -87,7 +86,7 @@ impl<'e, 'b> Run<'e, 'b> {
         });
         let (programs, costly) = (programs.collect(), costly.collect());
         let (buffer, hits) = (String::new(), Hits::default());
-        Self { section, batch, fields, texts, rows, count: batch.rows(), programs, costly, buffer, hits }
+        Self { section, batch, fields, rows, count: batch.rows(), programs, costly, buffer, hits }
     }
 
     /// Adds the matches of all rules.
@@ -129,15 +128,13 @@ impl<'e, 'b> Run<'e, 'b> {
         let program = &self.section.programs[number];
         let Some(scan) = &program.payload else { return self.advance(number, rows) };
         let run = &mut self.programs[number];
-        // A payload that gave a field was parsed.
-        let mut parsed = vec![Payload::Unknown; self.count];
-        for column in self.fields.iter().filter(|column| !column.values().is_empty()) {
-            let given = parsed.iter_mut().enumerate().filter(|(row, _)| !column.codes(*row).is_empty());
-            given.for_each(|(_, kind)| *kind = Payload::Json);
-        }
+        let parts = EventParts::new(self.batch);
+        let whole = self.section.whole.and_then(|path| self.fields.get(path));
         for row in rows.rows() {
             self.hits.begin(program.atoms);
-            self.texts.suspect(self.batch, row, parsed[row], scan, &mut self.buffer, &mut self.hits);
+            let was_read = whole.is_some_and(|column| !column.codes(row).is_empty());
+            let kind = if was_read { Payload::Json } else { Payload::Unknown };
+            parts.suspect(row, kind, scan, &mut self.buffer, &mut self.hits);
             run.suspected.mark(program.atoms, row, &self.hits.atoms, self.count);
         }
     }

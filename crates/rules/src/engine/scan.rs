@@ -12,15 +12,17 @@ use regex::bytes::Regex;
 
 use super::program::Hits;
 
-/// Bits of the smallest table of windows, as a power of two: 8 KiB.
-const BITS_MIN: u32 = 16;
+/// Bits of the smallest table of windows, as a power of two: 16 KiB.
+const BITS_MIN: u32 = 17;
 /// Bits of the largest: 128 KiB.
 const BITS_MAX: u32 = 20;
 
-/// Shorter texts are passed over before a pattern would have begun.
-const GATED_MIN: usize = 256;
+/// In shorter texts a pass is done before a pattern would have begun.
+const FEW_FROM: usize = 256;
 /// More literals than this are in most texts, or are not searched for by vectors.
-const GATED_MAX: usize = 48;
+const FEW: usize = 48;
+/// Literals at more places are found faster by a pass.
+const FEW_PLACES: usize = 6;
 
 /// The literals of a field.
 #[derive(Debug, Default)]
@@ -55,7 +57,7 @@ impl Scan {
             pass.hits(text, &counts, hits);
         }
         for (byte, atoms) in &self.bytes {
-            if text.contains(byte) {
+            if memchr::memchr(*byte, text).is_some() {
                 hits.add(atoms);
             }
         }
@@ -66,21 +68,54 @@ impl Scan {
 /// The literals of at least `LENGTH + STEP - 1` bytes that are sought by windows of `LENGTH` bytes at every `STEP`th place.
 #[derive(Debug)]
 struct Pass<const LENGTH: usize, const STEP: usize> {
+    /// A bit for each hash of a window.
     table: Box<[u64]>,
     shift: u32,
-    /// Where in `places` those of a window are.
-    windows: HashMap<u32, (u32, u32)>,
-    places: Vec<Place>,
+    /// By the first bits of the hash, where in `places` those of a window begin.
+    starts: Box<[u32]>,
+    starts_shift: u32,
+    places: Box<[Place]>,
     needles: Vec<Needle>,
-    /// Tells of long texts, faster than a pass, that they have none of few short literals.
-    gate: Option<Regex>,
+    /// Finds where a literal begins, if they are few.
+    few: Option<Regex>,
 }
 
-/// A literal, and where in it a window is.
+/// A window, and where in a literal it is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    needle: u32,
     window: u32,
+    needle: u32,
+    offset: u32,
+    /// Bytes of the literal beside the window, which most texts that have the window do not have there: those of `mask`,
+    /// from `near_from` on, counted from the window.
+    near: u32,
+    mask: u32,
+    near_from: i32,
+}
+
+impl Place {
+    fn new<const LENGTH: usize>(window: u32, needle: u32, offset: usize, text: &[u8]) -> Self {
+        let (before, after) = (text.get(..offset).unwrap_or_default(), text.get(offset + LENGTH..).unwrap_or_default());
+        let (mut near, mut mask) = ([0; 4], [0; 4]);
+        let near_from = if after.len() >= before.len().min(4) {
+            near.iter_mut().zip(after).for_each(|(own, byte)| *own = *byte);
+            mask.iter_mut().zip(after).for_each(|(own, _)| *own = 0xff);
+            LENGTH as i32
+        } else {
+            near.iter_mut().rev().zip(before.iter().rev()).for_each(|(own, byte)| *own = *byte);
+            mask.iter_mut().rev().zip(before).for_each(|(own, _)| *own = 0xff);
+            -4
+        };
+        let [near, mask] = [near, mask].map(u32::from_le_bytes);
+        Self { window, needle, offset: offset as u32, near, mask, near_from }
+    }
+
+    /// Whether the bytes beside a window may be the literal's.
+    #[inline(always)]
+    fn is_near(&self, text: &[u8], at: usize) -> bool {
+        let near = at.checked_add_signed(self.near_from as isize).and_then(|from| text.get(from..)?.first_chunk());
+        near.is_none_or(|near| u32::from_le_bytes(*near) & self.mask == self.near)
+    }
 }
 
 #[derive(Debug)]
@@ -97,13 +132,16 @@ fn value_of<const LENGTH: usize>(window: [u8; LENGTH]) -> u32 {
 }
 
 #[inline(always)]
-fn slot(window: u32, shift: u32) -> u32 {
-    window.wrapping_mul(0x9e37_79b1) >> shift
+fn hash(window: u32) -> u32 {
+    window.wrapping_mul(0x9e37_79b1)
 }
 
+/// Windows that are asked about in one go.
+const ROUND: usize = 8;
+
 /// A pattern of all the literals, if it is one that vectors search for.
-fn gate(needles: &[Needle]) -> Option<Regex> {
-    if needles.len() > GATED_MAX {
+fn few(needles: &[Needle]) -> Option<Regex> {
+    if needles.len() > FEW {
         return None;
     }
     let texts: Option<Vec<String>> =
@@ -117,66 +155,119 @@ impl<const LENGTH: usize, const STEP: usize> Pass<LENGTH, STEP> {
         if needles.is_empty() {
             return None;
         }
-        let mut windows: HashMap<u32, Vec<Place>> = HashMap::default();
+        let mut shared: HashMap<u32, u32> = HashMap::default();
+        let mut places = Vec::new();
         for (needle, Needle { text, .. }) in (0u32..).zip(&needles) {
             let all: Vec<u32> = text.array_windows().map(|window| value_of::<LENGTH>(*window)).collect();
             let cost = |value: &u32| {
-                let shared = windows.get(value).map_or(0, |places| places.len() as u32);
-                shared * 4 + value.to_le_bytes().iter().take(LENGTH).map(|byte| commonness(*byte)).sum::<u32>()
+                let shared = shared.get(value).copied().unwrap_or(0);
+                let window = value.to_le_bytes();
+                let is_common = COMMON.windows(LENGTH).any(|common| window.starts_with(common));
+                let bytes = window.iter().take(LENGTH).map(|byte| commonness(*byte)).sum::<u32>();
+                shared * 4 + bytes + u32::from(is_common) * 12
             };
             let groups = all.windows(STEP).enumerate();
             let Some((_, first)) = groups.map(|(at, group)| (group.iter().map(cost).sum::<u32>(), at)).min() else {
                 continue;
             };
-            for (window, value) in (0u32..).zip(&all).skip(first).take(STEP) {
-                windows.entry(*value).or_default().push(Place { needle, window });
+            for (offset, window) in all.iter().enumerate().skip(first).take(STEP) {
+                *shared.entry(*window).or_default() += 1;
+                places.push(Place::new::<LENGTH>(*window, needle, offset, text));
             }
         }
         // One bit in sixteen tells little falsely.
-        let bits = (windows.len() * 16).next_power_of_two().ilog2().clamp(BITS_MIN, BITS_MAX);
+        let bits = (shared.len() * 16).next_power_of_two().ilog2().clamp(BITS_MIN, BITS_MAX);
+        let starts_bits = places.len().next_power_of_two().ilog2().max(1);
         let mut pass = Self {
             table: vec![0; 1 << (bits - 6)].into(),
             shift: 32 - bits,
-            windows: HashMap::default(),
-            places: Vec::new(),
-            gate: if LENGTH < 4 { gate(&needles) } else { None },
+            starts: Box::default(),
+            starts_shift: 32 - starts_bits,
+            places: Box::default(),
+            few: if LENGTH < 4 { few(&needles) } else { None },
             needles,
         };
-        let mut windows: Vec<(u32, Vec<Place>)> = windows.into_iter().collect();
-        windows.sort_unstable_by_key(|(value, _)| *value);
-        for (value, places) in windows {
-            let slot = slot(value, pass.shift);
+        for place in &places {
+            let slot = hash(place.window) >> pass.shift;
             pass.table[slot as usize / 64] |= 1 << (slot % 64);
-            let start = pass.places.len() as u32;
-            pass.places.extend(places);
-            pass.windows.insert(value, (start, pass.places.len() as u32));
         }
+        let first_bits = |place: &Place| hash(place.window) >> pass.starts_shift;
+        places.sort_by_key(first_bits);
+        pass.starts =
+            (0..=1 << starts_bits).map(|of| places.partition_point(|place| first_bits(place) < of) as u32).collect();
+        pass.places = places.into();
         Some(pass)
     }
 
     #[inline]
     fn hits(&self, text: &[u8], counts: &impl Fn(usize) -> bool, hits: &mut Hits) {
-        if text.len() >= GATED_MIN
-            && let Some(gate) = &self.gate
-            && !gate.is_match(text)
+        if text.len() >= FEW_FROM
+            && let Some(few) = &self.few
+            && self.are_few(few, text, counts, hits)
         {
             return;
         }
-        for (place, window) in text.array_windows().enumerate().step_by(STEP) {
-            let window = value_of::<LENGTH>(*window);
-            let slot = slot(window, self.shift);
-            if self.table.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1) {
-                self.verify(window, text, place, counts, hits);
+        let mut at = 0;
+        // A round ends where its places do, so that the compiler knows that no window passes the end.
+        while let Some(round) = text.get(at..at + (ROUND - 1) * STEP + LENGTH.max(4)) {
+            for n in 0..ROUND {
+                if self.may_be(Self::window(round, n * STEP)) {
+                    self.verify(text, at + n * STEP, counts, hits);
+                }
             }
+            at += ROUND * STEP;
+        }
+        while at + LENGTH <= text.len() {
+            if self.may_be(Self::window(text, at)) {
+                self.verify(text, at, counts, hits);
+            }
+            at += STEP;
+        }
+    }
+
+    /// Adds the atoms of few literals; `false` if they stand at too many places to be sought one after the other.
+    fn are_few(&self, few: &Regex, text: &[u8], counts: &impl Fn(usize) -> bool, hits: &mut Hits) -> bool {
+        let mut from = 0;
+        for _ in 0..FEW_PLACES {
+            let Some(found) = few.find_at(text, from) else { return true };
+            let rest = text.get(found.start()..).unwrap_or_default();
+            for needle in self.needles.iter().filter(|needle| rest.starts_with(&needle.text)) {
+                if counts(found.start() + needle.text.len()) {
+                    hits.add(&needle.atoms);
+                }
+            }
+            from = found.start() + 1;
+        }
+        false
+    }
+
+    /// Whether a window may be one of a literal's.
+    #[inline(always)]
+    fn may_be(&self, window: u32) -> bool {
+        let slot = hash(window) >> self.shift;
+        self.table.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+
+    #[inline(always)]
+    fn window(text: &[u8], at: usize) -> u32 {
+        let rest = text.get(at..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(four) => u32::from_le_bytes(*four) & (u32::MAX >> (32 - 8 * LENGTH)),
+            None => rest.first_chunk().map_or(0, |window| value_of::<LENGTH>(*window)),
         }
     }
 
     #[inline(never)]
-    fn verify(&self, window: u32, text: &[u8], at: usize, counts: &impl Fn(usize) -> bool, hits: &mut Hits) {
-        let Some((start, end)) = self.windows.get(&window) else { return };
+    fn verify(&self, text: &[u8], at: usize, counts: &impl Fn(usize) -> bool, hits: &mut Hits) {
+        let window = Self::window(text, at);
+        let first_bits = (hash(window) >> self.starts_shift) as usize;
+        let (Some(start), Some(end)) = (self.starts.get(first_bits), self.starts.get(first_bits + 1)) else { return };
         for place in self.places.get(*start as usize..*end as usize).unwrap_or_default() {
+            if place.window != window || !place.is_near(text, at) {
+                continue;
+            }
             let Some(needle) = self.needles.get(place.needle as usize) else { continue };
-            let Some(begin) = at.checked_sub(place.window as usize) else { continue };
+            let Some(begin) = at.checked_sub(place.offset as usize) else { continue };
             let whole = text.get(begin..).is_some_and(|rest| rest.starts_with(&needle.text));
             if whole && counts(begin + needle.text.len()) {
                 hits.add(&needle.atoms);
@@ -226,6 +317,23 @@ impl ScanDraft {
         Some(scan)
     }
 }
+
+/// Words that most telemetry is full of, in its keys or its values: windows of theirs tell little.
+const COMMON: &[u8] = b" access account action address admission agent allow allowed annotations api application archive args \
+    arguments attribute audit authentication authorization bash binary bin/ cache capabilities category client cluster code \
+    command comm component config configuration connection container containers content controller count created data date \
+    default deployment description destination device direction directory dns drop endpoint error etc/ event exec execve \
+    exit exited false field file flags forwarded group groups handler hash header home host hostname http https image info \
+    ingress input instance integrity internal ipv4 item job json kernel key kind kube kubernetes label labels layer length \
+    level lib/ line linux list local location log logon management manager message metadata method microsoft mode module \
+    monitor mount name namespace network node null object openat operation output owner package parameter parent password \
+    path permission platform pod policies policy port privileged probe process processes product profile program programs \
+    protocol provider python query reason record registry release remote replica report request requestor resource \
+    resources response result return role root rule runtime schema script secret security select sensor serial server \
+    service serviceaccount session set shell signature size socket source spec stage stat state status stream string \
+    success syscall syslog system system32 target task template terminal time timestamp title tmp/ token trace traffic true \
+    type unit update uri user username users usr/ uuid value values var/ verdict version volume watch windows work workload \
+    workloads world write ";
 
 /// How common a byte is in folded telemetry, roughly.
 fn commonness(byte: u8) -> u32 {

@@ -151,26 +151,6 @@ impl EventTexts {
         Self { rows, cells: OnceCell::new() }
     }
 
-    /// Adds the watched atoms that may hold for the text of a row, as its parts are written.
-    pub(crate) fn suspect(
-        &self,
-        batch: &EventBatch,
-        row: usize,
-        kind: Payload,
-        scan: &PayloadScan,
-        buffer: &mut String,
-        hits: &mut Hits,
-    ) {
-        let raw = batch.text(col::RAW);
-        if raw.is_valid(row) {
-            scan.payload(raw.value(row), kind, buffer, hits);
-        }
-        let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
-        for text in texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))) {
-            scan.text(text, buffer, hits);
-        }
-    }
-
     fn get(&self, batch: &EventBatch, row: usize) -> &str {
         let cells = self.cells.get_or_init(|| std::iter::repeat_with(OnceCell::new).take(self.rows).collect());
         cells[row].get_or_init(|| {
@@ -179,6 +159,33 @@ impl EventTexts {
             let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|c| c.is_valid(row)).map(|c| c.value(row));
             event_text(raw, texts.chain(WORDS.iter().filter_map(|c| batch.word(*c).get(row))))
         })
+    }
+}
+
+/// The parts of whole events as they are written, where a batch has any.
+#[derive(Debug)]
+pub(crate) struct EventParts<'b> {
+    raw: &'b StringArray,
+    texts: Vec<&'b StringArray>,
+    words: Vec<WordColumn<'b>>,
+}
+
+impl<'b> EventParts<'b> {
+    pub(crate) fn new(batch: &'b EventBatch) -> Self {
+        let texts = TEXTS.iter().map(|c| batch.text(*c)).filter(|column| column.null_count() < column.len());
+        let words = WORDS.iter().map(|c| batch.word(*c)).filter(|column| !column.values().is_empty());
+        Self { raw: batch.text(col::RAW), texts: texts.collect(), words: words.collect() }
+    }
+
+    /// Adds the watched atoms that may hold for the text of a row.
+    pub(crate) fn suspect(&self, row: usize, kind: Payload, scan: &PayloadScan, buffer: &mut String, hits: &mut Hits) {
+        if self.raw.is_valid(row) {
+            scan.payload(self.raw.value(row), kind, buffer, hits);
+        }
+        let texts = self.texts.iter().filter(|c| c.is_valid(row)).map(|c| c.value(row));
+        for text in texts.chain(self.words.iter().filter_map(|c| c.get(row))) {
+            scan.text(text, buffer, hits);
+        }
     }
 }
 

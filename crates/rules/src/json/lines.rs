@@ -23,10 +23,11 @@ impl LineReader {
     /// Puts the planned paths of a payload into the current row. A payload that is not JSON has none.
     pub(crate) fn put(&mut self, fields: &mut FieldsBuilder, text: &str) {
         let plan = std::sync::Arc::clone(fields.plan());
-        let Some(root) = plan.tree().root() else { return };
-        if !text.trim_ascii_start().starts_with('{') {
+        if plan.paths().is_empty() || !text.trim_ascii_start().starts_with('{') {
             return;
         }
+        // An empty tree knows no key at any node.
+        let root = plan.tree().root().unwrap_or_default();
         if self.skimmer.put(plan.tree(), root, fields, text).is_some() {
             return;
         }

@@ -6,6 +6,7 @@
 use palisade_events::fields::{FieldRef, FieldStep, FieldTree, FieldsBuilder};
 use serde_json::Value;
 
+use super::plain::plain_end;
 use super::spellings::Spellings;
 
 /// Deeper payloads are given up; it is less than what serde reads.
@@ -44,6 +45,9 @@ impl Skimmer {
         walk.space();
         if walk.at != text.len() {
             return None;
+        }
+        if !walk.has_extremes {
+            fields.put_whole();
         }
         for (path, value) in &self.found {
             let value = match *value {
@@ -230,7 +234,10 @@ impl Walk<'_> {
 
     #[inline]
     fn found(&mut self, step: &FieldStep, value: Scalar) {
-        self.out.found.extend(step.leaves.iter().map(|path| (*path, value)));
+        // Nearly always one: pushing is faster than to extend.
+        for path in &step.leaves {
+            self.out.found.push((*path, value));
+        }
     }
 
     /// A value that nothing asks for.
@@ -344,31 +351,6 @@ fn number(text: &str) -> Option<FieldRef<'static>> {
     }
     let Ok(Value::Number(number)) = serde_json::from_str(text) else { return None };
     super::number_of(&number)
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = ONES << 7;
-
-/// Where the first quote, backslash or control character is, or the end, eight bytes at a time.
-#[inline(always)]
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*eight);
-        let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (control | zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c))) & HIGHS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    while let Some(byte) = bytes.get(at) {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
-            break;
-        }
-        at += 1;
-    }
-    at
 }
 
 #[cfg(test)]
