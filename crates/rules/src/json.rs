@@ -11,8 +11,8 @@ use palisade_events::fields::{FieldRef, FieldTree, FieldsBuilder};
 use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col};
 use serde_json::{Map, Number, Value};
 
-pub(crate) use self::columns::put_columns;
 use self::columns::put_column;
+pub(crate) use self::columns::put_columns;
 use self::lines::LineReader;
 pub(crate) use self::skim::is_plain;
 pub(crate) use self::text::text_of_payload;

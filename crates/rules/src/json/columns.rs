@@ -109,13 +109,19 @@ mod tests {
     #[test]
     fn a_column_that_is_none_or_takes_something_else_is_an_error_that_names_it() {
         for (columns, why) in [
-            (json!({"process_file_pth": "/bin/sh"}), "`process_file_pth` is no event column; `process_file_path` is one"),
+            (
+                json!({"process_file_pth": "/bin/sh"}),
+                "`process_file_pth` is no event column; `process_file_path` is one",
+            ),
             (json!({"Process.File.Path": "/bin/sh"}), "`process_file_path` is one"),
             (json!({"colour_of_the_sky": "blue"}), "`colour_of_the_sky` is no event column"),
             (json!({"process_file_path": 1}), "the column `process_file_path` takes text, not 1"),
             (json!({"process_pid": "12"}), "the column `process_pid` takes a whole number of 64 bits, not \"12\""),
             (json!({"process_pid": 1.5}), "takes a whole number"),
-            (json!({"activity_id": 3_000_000_000_u64}), "`activity_id` takes a whole number of 32 bits, not 3000000000"),
+            (
+                json!({"activity_id": 3_000_000_000_u64}),
+                "`activity_id` takes a whole number of 32 bits, not 3000000000",
+            ),
             (json!({"time": "yesterday"}), "`time` takes a time as"),
             (json!({"late": "no"}), "`late` takes true or false, not \"no\""),
             (json!({"process_ancestors": ["a", 1]}), "`process_ancestors` takes a list of texts, not [\"a\",1]"),

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-use crate::load::{self, Context, Loaded};
+use crate::exception::Exception;
+use crate::load::{self, Context, Folder, Loaded};
 use crate::pack::{PackInfo, Problem, Reading, RuleSet};
+use crate::rule::Rule;
 use crate::{Error, Result, starter};
 
 /// The rules of one pack with its tests and exceptions, or those of a folder or a file that is no pack.
@@ -40,6 +42,14 @@ pub(super) struct Document<'b> {
     pub(super) value: Value,
 }
 
+/// An exception that was loaded, with the document that says so.
+#[derive(Debug)]
+pub(super) struct Excepting<'b> {
+    pub(super) exception: Exception,
+    pub(super) document: Document<'b>,
+    pub(super) context: Context,
+}
+
 impl Bundle {
     /// The pack that comes with the library, with its tests.
     ///
@@ -55,7 +65,7 @@ impl Bundle {
             info: Some(info),
             paths: Vec::new(),
             rules: texts(starter::RULES),
-            exceptions: Vec::new(),
+            exceptions: texts(starter::EXCEPTIONS),
             tests: texts(starter::TESTS),
         })
     }
@@ -139,6 +149,47 @@ impl Bundle {
             context.info = info.clone();
         }
         Ok(context)
+    }
+
+    /// Its exceptions, and what is wrong with those that were left out.
+    pub(super) fn excepting(&self, reading: Reading) -> (Vec<Excepting<'_>>, Vec<Problem>) {
+        let (mut all, mut loaded) = (Vec::new(), Loaded::default());
+        for (texts, folder) in [(&self.rules, Folder::Rules), (&self.exceptions, Folder::Exceptions)] {
+            for document in texts.iter().flat_map(Text::documents) {
+                if document.value.get("filter").is_none() {
+                    continue;
+                }
+                let mut refused = |why: String| {
+                    let (path, rule) = (document.path.to_owned(), document.text("title").map(str::to_owned));
+                    loaded.problems.push(Problem { path, rule, why, fatal: true });
+                };
+                let (mut context, text) = match (self.context(reading), serde_yaml_ng::to_string(&document.value)) {
+                    (Ok(context), Ok(text)) => (context, text),
+                    (Err(why), _) => {
+                        refused(why);
+                        continue;
+                    }
+                    (_, Err(why)) => {
+                        refused(why.to_string());
+                        continue;
+                    }
+                };
+                context.folder = folder;
+                load::documents(document.path, &text, &context, &mut loaded);
+                all.extend(loaded.exceptions.pop().map(|(_, exception)| Excepting { exception, document, context }));
+            }
+        }
+        (all, loaded.problems)
+    }
+
+    /// The file that a rule was read from, if it was read from this bundle.
+    pub fn file_of(&self, rule: &Rule) -> Option<PathBuf> {
+        let has = |document: &Document<'_>| match document.text("id") {
+            Some(id) => id == rule.uid,
+            None => document.text("title") == Some(rule.title.as_str()),
+        };
+        let documents = self.documents();
+        documents.iter().find(|document| document.is_rule() && has(document)).map(|found| found.path.to_owned())
     }
 
     /// The rules' documents.

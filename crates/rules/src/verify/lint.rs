@@ -231,7 +231,7 @@ fn is_broad(selection: &Value) -> bool {
     }
 }
 
-/// Tells of rules without tests, tests without rules, and tests that cannot be read.
+/// Tells of rules without tests, tests without rules or events, and tests that cannot be read.
 fn tested(bundle: &Bundle, remarks: &mut Vec<Remark>) {
     let (cases, unread) = cases::read(bundle);
     remarks.extend(unread);
@@ -240,20 +240,33 @@ fn tested(bundle: &Bundle, remarks: &mut Vec<Remark>) {
     let names = |document: &Document<'_>, name: &str| {
         ["id", "name", "title"].into_iter().any(|key| document.text(key) == Some(name))
     };
+    let is_built_in = |name: &str| {
+        let starter = Bundle::starter().ok();
+        starter.is_some_and(|pack| pack.documents().iter().any(|rule| names(rule, name)))
+    };
     for case in &cases {
-        if !rules.iter().any(|document| names(document, &case.rule)) {
-            remarks.push(Remark {
-                grade: Grade::Error,
-                check: "test-of-unknown-rule",
-                path: case.path.clone(),
-                rule: None,
-                why: format!("it tests `{}`, which is no rule of {}", case.rule, bundle.name),
-            });
+        let mut wrong = |check, why| {
+            let path = case.path.clone();
+            remarks.push(Remark { grade: Grade::Error, check, path, rule: None, why });
+        };
+        if !rules.iter().any(|document| names(document, &case.rule)) && !is_built_in(&case.rule) {
+            let why = format!("it tests `{}`, which is no rule of {} nor of the built-in pack", case.rule, bundle.name);
+            wrong("test-of-unknown-rule", why);
+        }
+        if case.events().iter().all(|(_, events)| events.is_empty()) {
+            wrong("test-without-events", format!("the test of `{}` has no events", case.rule));
         }
     }
-    if bundle.info.is_some() {
-        for document in rules.into_iter().filter(|document| !cases.iter().any(|case| names(document, &case.rule))) {
+    if bundle.info.is_none() {
+        return;
+    }
+    for document in rules {
+        let mut own = cases.iter().filter(|case| names(document, &case.rule)).peekable();
+        if own.peek().is_none() {
             remarks.push(remark(document, Grade::Warning, "untested", "the pack has no test of this rule".into()));
+        } else if own.all(|case| case.fires.is_empty() && case.suppressed.is_empty()) {
+            let why = "no test has an event that the rule matches: that it is silent says little";
+            remarks.push(remark(document, Grade::Warning, "untested", why.into()));
         }
     }
 }

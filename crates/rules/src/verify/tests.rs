@@ -1,5 +1,7 @@
 //! What `verify` promises, over the pack that comes with the library and over rules written for it.
 
+mod exceptions;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
