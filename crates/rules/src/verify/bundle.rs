@@ -23,6 +23,8 @@ pub struct Bundle {
     pub info: Option<PackInfo>,
     /// What is loaded for it; nothing for the pack that is built in.
     paths: Vec<PathBuf>,
+    /// Whether it has a folder of correlations.
+    correlates: bool,
     pub(super) rules: Vec<Text>,
     pub(super) exceptions: Vec<Text>,
     pub(super) tests: Vec<Text>,
@@ -64,6 +66,7 @@ impl Bundle {
             name: info.name.clone(),
             info: Some(info),
             paths: Vec::new(),
+            correlates: true,
             rules: texts(starter::RULES),
             exceptions: texts(starter::EXCEPTIONS),
             tests: texts(starter::TESTS),
@@ -86,6 +89,7 @@ impl Bundle {
                     info: None,
                     // An empty folder is loaded all the same, so that it is said to be empty in one way.
                     paths: if loose.is_empty() { vec![path.clone()] } else { loose.clone() },
+                    correlates: false,
                     rules: loose.into_iter().map(Text::read).collect::<Result<_>>()?,
                     exceptions: Vec::new(),
                     tests: Vec::new(),
@@ -113,6 +117,7 @@ impl Bundle {
         Ok(Self {
             name: info.as_ref().map_or_else(|| folder.display().to_string(), |info| info.name.clone()),
             info,
+            correlates: folder.join("correlations").is_dir(),
             rules: texts("rules")?,
             exceptions: texts("exceptions")?,
             tests: texts("tests")?,
@@ -190,6 +195,13 @@ impl Bundle {
         };
         let documents = self.documents();
         documents.iter().find(|document| document.is_rule() && has(document)).map(|found| found.path.to_owned())
+    }
+
+    /// Where it is, if nothing in it is loaded: no rules, no exceptions, and no correlations beside them.
+    pub(super) fn emptiness(&self) -> Option<&Path> {
+        let mut texts = self.rules.iter().chain(&self.exceptions);
+        let is_empty = !self.correlates && texts.all(|file| load::is_blank(&file.text));
+        self.paths.first().filter(|_| is_empty).map(PathBuf::as_path)
     }
 
     /// The rules' documents.

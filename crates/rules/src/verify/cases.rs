@@ -1,17 +1,19 @@
 //! A pack's tests: events on which a rule must fire, events as like to them as possible on which it must be silent, and
 //! events of which an exception must suppress the match.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_events::time::{self, Micros};
-use palisade_events::{EventBuilder, FieldPlan};
+use palisade_events::{EventBatch, EventBuilder, FieldPlan, col};
 use serde::{Deserialize, Serialize};
 use serde_yaml_ng::Value;
 
 use super::bundle::{Bundle, Text};
 use super::diagnose::Probe;
 use super::lint::{Grade, Remark};
+use crate::expr::Expr;
 use crate::pack::{Problem, Reading};
 use crate::{Engine, Exception, JsonEvent, Match, Result, Rule, RuleSet, batch_of_json, json};
 
@@ -101,6 +103,8 @@ pub struct Outcome {
     pub events: usize,
     /// What failed; nothing if the test passed.
     pub failures: Vec<Failure>,
+    /// What is worth reading though nothing failed: events that are silent whatever the condition is.
+    pub notes: Vec<String>,
 }
 
 /// The rules of a bundle, ready to be tested.
@@ -224,6 +228,7 @@ impl<'b> Suite<'b> {
             author: String::new(),
             events: case.events().iter().map(|(_, events)| events.len()).sum(),
             failures: Vec::new(),
+            notes: Vec::new(),
         };
         let cannot = |why: String| Failure { wanted: None, number: 0, why };
         let Some((number, rule)) = number.and_then(|number| Some((number, rules.get(number)?))) else {
@@ -253,8 +258,32 @@ impl<'b> Suite<'b> {
                     outcome.failures.push(Failure { wanted: Some(wanted), number: row + 1, why });
                 }
             }
+            if wanted == Wanted::Silent {
+                outcome.notes = self.beside(rule, &batch);
+            }
         }
         Ok(outcome)
+    }
+
+    /// Tells of the rows of a batch that the rule's logsource does not mean.
+    fn beside(&self, rule: &Rule, batch: &EventBatch) -> Vec<String> {
+        let mut any = rule.clone();
+        let own = any.lowered.expr.clone();
+        // Holds for all that it is asked about, and reads nothing that is not planned.
+        any.lowered.expr = Expr::Or(vec![own.clone(), Expr::Not(Box::new(own))]);
+        let Ok(engine) = Engine::new(vec![any], self.engine.plan()) else { return Vec::new() };
+        let meant: BTreeSet<u32> = engine.evaluate(batch).iter().map(|one| one.row).collect();
+        let rows = (0..batch.rows() as u32).filter(|row| !meant.contains(row));
+        let note = |row| {
+            let (format, class) =
+                (batch.word(col::FORMAT).get(row).unwrap_or_default(), batch.int(col::CLASS_UID).value(row));
+            format!(
+                "silent event {}: of format {format}, class {class}, which the rule's logsource does not mean: it is silent \
+                 whatever the condition is",
+                row + 1
+            )
+        };
+        rows.map(|row| note(row as usize)).collect()
     }
 
     /// The event, with a time.

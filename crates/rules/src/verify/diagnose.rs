@@ -27,12 +27,20 @@ use crate::{Engine, json};
 /// Values of one field of the event that are shown.
 const VALUES_MAX: usize = 5;
 
+/// Titles that are named where no rule has the one that was asked for.
+const TITLES_MAX: usize = 5;
+
 /// Why a rule cannot be asked about.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// There is none of that id, name or title.
-    #[error("there is no rule with the id, name or title `{0}`")]
-    Unknown(String),
+    #[error("there is no rule with the id, name or title `{wanted}`{}", alike(titles))]
+    Unknown {
+        /// How the rule was asked for.
+        wanted: String,
+        /// Titles that have all its words.
+        titles: Vec<String>,
+    },
     /// The rule cannot be loaded.
     #[error("the rule `{title}` of {path} cannot be loaded: {why}")]
     Refused {
@@ -123,7 +131,7 @@ impl Probe {
 
     /// Makes one of bundles that lie apart.
     pub(super) fn of(bundles: &[&Bundle], wanted: &str, reading: Reading) -> Result<Self, ProbeError> {
-        let (bundle, document) = find(bundles, wanted).ok_or_else(|| ProbeError::Unknown(wanted.to_owned()))?;
+        let (bundle, document) = find(bundles, wanted).ok_or_else(|| unknown(bundles, wanted))?;
         let title = document.text("title").unwrap_or_default();
         let path = document.path.to_owned();
         let refused = |why: String| ProbeError::Refused { path: path.clone(), title: title.to_owned(), why };
@@ -266,6 +274,25 @@ fn find<'b>(bundles: &[&'b Bundle], wanted: &str) -> Option<(&'b Bundle, Documen
         .find_map(|key| all.iter().position(|(_, document)| is(document, key)))
         .or_else(|| all.iter().position(|(_, document)| hashed(document)))?;
     Some(all.swap_remove(place))
+}
+
+fn unknown(bundles: &[&Bundle], wanted: &str) -> ProbeError {
+    let words: Vec<String> = wanted.split_whitespace().map(str::to_lowercase).collect();
+    let mut titles = Vec::new();
+    for document in bundles.iter().flat_map(|bundle| bundle.documents()).filter(Document::is_rule) {
+        let title = document.text("title").unwrap_or_default();
+        let folded = title.to_lowercase();
+        if !words.is_empty() && words.iter().all(|word| folded.contains(word)) && titles.len() < TITLES_MAX {
+            titles.push(title.to_owned());
+        }
+    }
+    ProbeError::Unknown { wanted: wanted.to_owned(), titles }
+}
+
+/// Titles after a sentence that says there is no rule.
+fn alike(titles: &[String]) -> String {
+    let named: Vec<String> = titles.iter().map(|title| format!("`{title}`")).collect();
+    if named.is_empty() { String::new() } else { format!("; like it are {}", named.join(", ")) }
 }
 
 fn sources(rule: &Rule) -> Vec<&Source> {

@@ -94,6 +94,10 @@ pub fn lint(bundles: &[Bundle], today: &str) -> Vec<Remark> {
                 }
             }
         }
+        if let Some(path) = bundle.emptiness() {
+            let why = format!("there are no rules in {}", bundle.name);
+            remarks.push(Remark { grade: Grade::Error, check: "no-rules", path: path.to_owned(), rule: None, why });
+        }
         // Exceptions may also lie among the rules of a folder that is no pack.
         let filters = bundle.documents().into_iter().filter(|document| document.value.get("filter").is_some());
         for document in bundle.exceptions.iter().flat_map(Text::documents).chain(filters) {

@@ -180,6 +180,96 @@ fn lint_looks_across_files() {
     assert_eq!(told("2026-11-20"), [expired, &doubles, expired, &tests].concat());
 }
 
+/// What a look at a pack says of its tests, with and without running them.
+#[test]
+fn a_test_that_tests_nothing_is_told_of() {
+    let slip =
+        TEST.replace("silent: [{format: example, ", "silent: [{format: example, columns: {process_file_pth: a}, ");
+    let unfit = TEST.replace("fires: [{format: example, ", "fires: [{format: example, columns: {process_pid: '7'}, ");
+    for (name, test, check, grade, why) in [
+        (
+            "slip",
+            slip.as_str(),
+            "test-unread",
+            Grade::Error,
+            "the test cannot be read: silent event 1: `process_file_pth` is no event column; `process_file_path` is one",
+        ),
+        (
+            "unfit",
+            &unfit,
+            "test-unread",
+            Grade::Error,
+            "the test cannot be read: fires event 1: the column `process_pid` takes a whole number of 64 bits, not \"7\"",
+        ),
+        ("key", &TEST.replace("fires", "fire"), "test-unread", Grade::Error, "unknown field `fire`"),
+        ("empty", "# later\n", "test-unread", Grade::Error, "there is no test in this file"),
+        ("eventless", "rule: shell_started\n", "test-without-events", Grade::Error, "`shell_started` has no events"),
+        ("unknown", &TEST.replace("rule: 3f", "rule: 4f"), "test-of-unknown-rule", Grade::Error, "no rule of p nor"),
+        ("silent", &TEST.replace("fires", "# fires"), "untested", Grade::Warning, "that the rule matches"),
+    ] {
+        let files = [MANIFEST, ("rules/r.yml", RULE), ("tests/a.yml", test), ("tests/r.yml", TEST)];
+        let pack = Pack::new(name, if name == "silent" { &files[..3] } else { &files });
+        let bundles = pack.bundles();
+        let remarks = lint(&bundles, "2026-11-25");
+        let told: Vec<_> = remarks.iter().map(|remark| (remark.check, remark.grade)).collect();
+        assert_eq!(told, [(check, grade)], "{name}: {remarks:?}");
+        assert!(remarks[0].why.contains(why), "{name}: {}", remarks[0].why);
+        assert!(check == "untested" || remarks[0].path.ends_with("tests/a.yml"), "{name}: {}", remarks[0]);
+        // What cannot be read is told of when tests are run, too, and the others are run.
+        let suite = Suite::new(&bundles[0], 0).unwrap();
+        assert_eq!(suite.remarks, if check == "test-unread" { remarks } else { Vec::new() });
+        assert!(!suite.cases.is_empty());
+    }
+}
+
+#[test]
+fn one_test_of_a_file_that_is_wrong_leaves_the_others() {
+    let many = format!("---\n{TEST}---\nrule: [1]\n---\n{TEST}---\n");
+    let pack = Pack::new("many", &[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", &many), ("tests/s.yml", "a: [\n")]);
+    let bundles = pack.bundles();
+    let (cases, remarks) = cases::read(&bundles[0]);
+    assert_eq!((cases.len(), remarks.len()), (2, 2), "{remarks:?}");
+    assert!(remarks[0].path.ends_with("r.yml") && remarks[1].path.ends_with("s.yml"), "{remarks:?}");
+}
+
+#[test]
+fn an_event_that_the_logsource_does_not_mean_is_noted() {
+    let test = TEST.replace("silent: [{format: example, ", "silent: [{format: exampel, event: {}}, {format: example, ");
+    let pack = Pack::new("beside", &[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", &test)]);
+    let bundles = pack.bundles();
+    let suite = Suite::new(&bundles[0], 0).unwrap();
+    let outcome = suite.run(&suite.cases[0]).unwrap();
+    assert_eq!((outcome.events, outcome.failures), (3, Vec::new()));
+    assert!(outcome.notes.len() == 1 && outcome.notes[0].starts_with("silent event 1: of format exampel, class 0"));
+}
+
+#[test]
+fn what_holds_no_rules_is_no_success() {
+    for (files, is_empty) in [
+        (&[("notes.md", "x")][..], true),
+        (&[("r.yml", "# later\n")], true),
+        (&[MANIFEST], true),
+        (&[MANIFEST, ("rules/README.md", "x")], true),
+        (&[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", TEST)], false),
+        (&[MANIFEST, ("correlations/c.toml", "x")], false),
+    ] {
+        let pack = Pack::new("empty", files);
+        let remarks = lint(&pack.bundles(), "2026-11-25");
+        let told: Vec<_> = remarks.iter().map(|own| (own.check, own.path.starts_with(&pack.0))).collect();
+        assert_eq!(told, if is_empty { vec![("no-rules", true)] } else { Vec::new() }, "{files:?}");
+    }
+}
+
+#[test]
+fn a_rule_of_a_bundle_has_its_file() {
+    let pack =
+        Pack::new("file", &[MANIFEST, ("rules/a.yml", &RULE.replace("id: 3f", "id: 4f")), ("rules/b.yml", RULE)]);
+    let bundles = pack.bundles();
+    let (rules, _) = bundles[0].load(Reading::Taxonomy).unwrap();
+    let files: Vec<_> = rules.rules().iter().map(|rule| bundles[0].file_of(rule).unwrap()).collect();
+    assert!(files.len() == 2 && files[0].ends_with("rules/b.yml") && files[1].ends_with("rules/a.yml"), "{files:?}");
+}
+
 #[test]
 fn a_failed_test_says_which_event_and_why() {
     let test = "\
@@ -255,7 +345,13 @@ fn a_diagnosis_names_the_part_that_failed() {
         assert_eq!(diagnosis.reasons, reasons, "{diagnosis}");
         assert!(diagnosis.to_string().contains(if holds { ": matches\n" } else { ": does not match\n" }));
     }
-    assert!(matches!(Probe::new(&bundles, "other", Reading::Taxonomy), Err(ProbeError::Unknown(_))));
+    for (wanted, why) in [
+        ("other", "there is no rule with the id, name or title `other`"),
+        ("started  SHELL", "there is no rule with the id, name or title `started  SHELL`; like it are `Shell Started`"),
+    ] {
+        let told = Probe::new(&bundles, wanted, Reading::Taxonomy).unwrap_err();
+        assert!(matches!(told, ProbeError::Unknown { .. }) && told.to_string() == why, "{told}");
+    }
 }
 
 #[test]
@@ -335,6 +431,8 @@ fn a_layer_counts_the_rules_of_a_technique() {
         told.iter().map(|t| (t["techniqueID"].as_str().unwrap(), t["score"].as_u64(), t["comment"].as_str())).collect();
     assert_eq!(told, [("T1059.004", Some(2), Some("Shell Started; Other")), ("T1610", Some(1), Some("Other"))]);
     assert_eq!(layer["gradient"]["maxValue"], 2);
+    // A filter of platforms would hide techniques that rules of other platforms claim.
+    assert!(layer.get("filters").is_none());
     assert!(layer["description"].as_str().unwrap().starts_with("3 rules claim 2 techniques, 1 claim none"));
 }
 
