@@ -2,6 +2,7 @@
 //!
 //! Not here: what the rules mean, which [`RuleSet`] says.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -187,14 +188,16 @@ impl Bundle {
         (all, loaded.problems)
     }
 
-    /// The file that a rule was read from, if it was read from this bundle.
-    pub fn file_of(&self, rule: &Rule) -> Option<PathBuf> {
-        let has = |document: &Document<'_>| match document.text("id") {
-            Some(id) => id == rule.uid,
-            None => document.text("title") == Some(rule.title.as_str()),
-        };
-        let documents = self.documents();
-        documents.iter().find(|document| document.is_rule() && has(document)).map(|found| found.path.to_owned())
+    /// The files of its rules, by the ids of the rules.
+    pub fn files(&self) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        for document in self.documents().iter().filter(|document| document.is_rule()) {
+            let title = document.text("title").unwrap_or_default();
+            let uid = document.text("id").map_or_else(|| Rule::uid_of_title(title), str::to_owned);
+            // Of two with one id, the first is loaded.
+            files.entry(uid).or_insert_with(|| document.path.to_owned());
+        }
+        files
     }
 
     /// Where it is, if nothing in it is loaded: no rules, no exceptions, and no correlations beside them.

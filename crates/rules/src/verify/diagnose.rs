@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use palisade_events::fields::FieldValue;
 use palisade_events::schema::COLUMNS;
-use palisade_events::{EventBatch, FieldPlan, col, id};
+use palisade_events::{EventBatch, FieldPlan, col};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -267,7 +267,7 @@ fn find<'b>(bundles: &[&'b Bundle], wanted: &str) -> Option<(&'b Bundle, Documen
         |document: &Document<'_>, key: &str| document.text(key).is_some_and(|own| own.eq_ignore_ascii_case(wanted));
     let hashed = |document: &Document<'_>| {
         let title = document.text("title").filter(|_| document.text("id").is_none());
-        title.is_some_and(|title| id::content_hash("palisade.rule.v1", title.as_bytes()) == wanted)
+        title.is_some_and(|title| Rule::uid_of_title(title) == wanted)
     };
     let place = ["id", "name", "title"]
         .into_iter()

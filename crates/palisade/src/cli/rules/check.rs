@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use palisade::rules::verify::{Grade, JunitCase, JunitSuite, Remark, junit, lint};
-use palisade::rules::{Reading, Rule};
+use palisade::rules::{Reading, Rule, RuleSet};
 use palisade::{Error, Result};
 
 use super::{bundles, count, today};
@@ -40,16 +40,18 @@ impl Check {
         let bundles = bundles(&self.paths)?;
         let mut remarks = Vec::new();
         let mut rules: Vec<Rule> = Vec::new();
+        // As in force: exceptions may be from rules of another pack, and of the one that is built in.
+        let mut all = RuleSet::starter().map_err(|e| Error::Rules(e.to_string()))?;
         for bundle in &bundles {
             let (set, problems) = bundle.load(Reading::Taxonomy).map_err(|e| Error::Rules(e.to_string()))?;
             remarks.extend(problems.iter().map(Remark::of_problem));
             if !self.sources.is_empty() && !self.sources.iter().any(|name| name == "auto") {
                 let formats: Vec<&str> = self.sources.iter().map(String::as_str).collect();
-                let report = set.report(&formats);
+                let (report, files) = (set.report(&formats), bundle.files());
                 let remark = |check: &'static str, rule: &Rule, why: String| Remark {
                     grade: Grade::Warning,
                     check,
-                    path: bundle.name.clone().into(),
+                    path: files.get(&rule.uid).cloned().unwrap_or_else(|| bundle.name.clone().into()),
                     rule: Some(rule.title.clone()),
                     why,
                 };
@@ -60,7 +62,9 @@ impl Check {
                 remarks.extend(report.unknown_fields.iter().map(unknown));
             }
             rules.extend(set.rules().iter().cloned());
+            all = all.merge(set);
         }
+        remarks.extend(all.remarks().iter().map(Remark::of_problem));
         remarks.extend(lint(&bundles, &today()));
         remarks.sort_by(|a, b| (&a.path, &a.rule, a.grade, a.check).cmp(&(&b.path, &b.rule, b.grade, b.check)));
         let errors = remarks.iter().filter(|remark| remark.grade == Grade::Error).count();
