@@ -95,7 +95,7 @@ pub fn lint(bundles: &[Bundle], today: &str) -> Vec<Remark> {
             }
         }
         if let Some(path) = bundle.emptiness() {
-            let why = format!("there are no rules in {}", bundle.name);
+            let why = "there is nothing to load in it: no rules, exceptions or correlations".into();
             remarks.push(Remark { grade: Grade::Error, check: "no-rules", path: path.to_owned(), rule: None, why });
         }
         // Exceptions may also lie among the rules of a folder that is no pack.

@@ -106,18 +106,33 @@ fn a_clean_pack_has_nothing_to_remark() {
     assert_eq!(suite.run(&suite.cases[0]).unwrap().failures, []);
 }
 
-/// The rule and the test that the page for users shows.
+/// The rule, the exception and the tests that the page for users shows.
 #[test]
 fn the_pack_of_the_page_is_clean_and_passes() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rules.md")).unwrap();
     let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let (rule, test) = (blocks.next().unwrap(), blocks.next().unwrap());
-    let pack = Pack::new("page", &[MANIFEST, ("rules/r.yml", rule), ("tests/r.yml", test)]);
+    let [rule, test, exception, suppressed] = std::array::from_fn(|_| blocks.next().unwrap());
+    let files = [
+        MANIFEST,
+        ("rules/r.yml", rule),
+        ("tests/r.yml", test),
+        ("exceptions/e.yml", exception),
+        ("tests/e.yml", suppressed),
+    ];
+    let pack = Pack::new("page", &files);
     let bundles = pack.bundles();
     assert_eq!(lint(&bundles, "2026-11-25"), []);
     let suite = Suite::new(&bundles[0], 0).unwrap();
-    let outcome = suite.run(&suite.cases[0]).unwrap();
-    assert_eq!((outcome.events, outcome.failures), (2, Vec::new()));
+    let outcomes: Vec<_> = suite.cases.iter().map(|case| suite.run(case).unwrap()).collect();
+    let told: Vec<_> = outcomes.iter().map(|own| (own.title.as_str(), own.events, own.failures.as_slice())).collect();
+    assert_eq!(told, [("Privileged Container Requested", 1, &[][..]), ("Web Server Starts A Shell", 2, &[])]);
+    let probe =
+        Probe::new(&[bundles.clone(), vec![Bundle::starter().unwrap()]].concat(), &outcomes[0].rule, Reading::Taxonomy);
+    let probe = probe.unwrap();
+    let diagnosis = probe.diagnose(&batch_of_json(probe.plan(), &suite.cases[0].suppressed).unwrap(), 0).to_string();
+    // As the page shows it, but for what is cut out.
+    let shown = page.split_once("  suppressed by ").unwrap().1.split("```").next().unwrap();
+    assert!(diagnosis.ends_with(&shown.replace("5f1c0d0e-…", "5f1c0d0e-58c4-4b0e-a4f0-6f5a0f7d1f10")), "{diagnosis}");
 }
 
 #[test]
