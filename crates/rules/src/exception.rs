@@ -210,9 +210,17 @@ impl Exception {
     }
 }
 
+/// How what is said of a selection that no condition uses ends.
+const UNUSED: &str = "is not used by the condition";
+
 /// What to say of a selection that no condition uses.
 pub(crate) fn dangling(name: &str) -> String {
-    format!("the selection `{name}` is not used by the condition")
+    format!("the selection `{name}` {UNUSED}")
+}
+
+/// Whether that was said.
+pub(crate) fn is_dangling(why: &str) -> bool {
+    why.ends_with(UNUSED)
 }
 
 /// A name is an id, a name, or a title.

@@ -172,8 +172,16 @@ fn each_lint_finds_what_it_is_for() {
 }
 
 #[test]
+fn a_selection_that_is_not_used_is_told_once() {
+    let pack = Pack::new("once", &[("r.yml", &RULE.replace("    condition", "    left_over: {a: b}\n    condition"))]);
+    let bundles = pack.bundles();
+    let (_, problems) = bundles[0].load(Reading::Taxonomy).unwrap();
+    assert_eq!(problems.iter().map(Remark::of_problem).collect::<Vec<_>>(), lint(&bundles, "2026-11-25"));
+}
+
+#[test]
 fn lint_looks_across_files() {
-    let exception = "title: E\npalisade: {owner: o, reason: r, expires: 2026-11-20}\n";
+    let exception = "title: E\nid: e-1\npalisade: {owner: o, reason: r, expires: 2026-11-20}\n";
     let files = [
         ("a/pack.toml", MANIFEST.1),
         ("a/rules/r.yml", RULE),
@@ -190,9 +198,9 @@ fn lint_looks_across_files() {
     let told = |today: &str| -> Vec<_> { lint(&bundles, today).iter().map(|remark| remark.check).collect() };
     // What lies loose comes before the packs.
     let (doubles, tests) = (["duplicate-id", "duplicate-title"], ["test-unread", "test-of-unknown-rule"]);
-    assert_eq!(told("2026-11-19"), [doubles, tests].concat());
-    let expired = &["exception-expired"][..];
-    assert_eq!(told("2026-11-20"), [expired, &doubles, expired, &tests].concat());
+    let (expired, double) = (&["exception-expired"][..], &["duplicate-id"][..]);
+    assert_eq!(told("2026-11-19"), [&doubles[..], double, &tests].concat());
+    assert_eq!(told("2026-11-20"), [expired, &doubles, double, expired, &tests].concat());
 }
 
 /// What a look at a pack says of its tests, with and without running them.

@@ -39,19 +39,21 @@ impl Check {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         let bundles = bundles(&self.paths)?;
         let mut remarks = Vec::new();
-        let mut rules: Vec<Rule> = Vec::new();
+        let mut rules: Vec<(String, PathBuf)> = Vec::new();
         // As in force: exceptions may be from rules of another pack, and of the one that is built in.
         let mut all = RuleSet::starter().map_err(|e| Error::Rules(e.to_string()))?;
         for bundle in &bundles {
             let (set, problems) = bundle.load(Reading::Taxonomy).map_err(|e| Error::Rules(e.to_string()))?;
             remarks.extend(problems.iter().map(Remark::of_problem));
+            let files = bundle.files();
+            let file = |rule: &Rule| files.get(&rule.uid).cloned().unwrap_or_else(|| bundle.name.clone().into());
             if !self.sources.is_empty() && !self.sources.iter().any(|name| name == "auto") {
                 let formats: Vec<&str> = self.sources.iter().map(String::as_str).collect();
-                let (report, files) = (set.report(&formats), bundle.files());
+                let report = set.report(&formats);
                 let remark = |check: &'static str, rule: &Rule, why: String| Remark {
                     grade: Grade::Warning,
                     check,
-                    path: files.get(&rule.uid).cloned().unwrap_or_else(|| bundle.name.clone().into()),
+                    path: file(rule),
                     rule: Some(rule.title.clone()),
                     why,
                 };
@@ -61,12 +63,16 @@ impl Check {
                 };
                 remarks.extend(report.unknown_fields.iter().map(unknown));
             }
-            rules.extend(set.rules().iter().cloned());
+            rules.extend(set.rules().iter().map(|rule| (rule.title.clone(), file(rule))));
             all = all.merge(set);
         }
         remarks.extend(all.remarks().iter().map(Remark::of_problem));
         remarks.extend(lint(&bundles, &today()));
-        remarks.sort_by(|a, b| (&a.path, &a.rule, a.grade, a.check).cmp(&(&b.path, &b.rule, b.grade, b.check)));
+        remarks.sort_by(|a, b| {
+            (&a.path, &a.rule, a.grade, a.check, &a.why).cmp(&(&b.path, &b.rule, b.grade, b.check, &b.why))
+        });
+        // Loading and the look at the text may say the same.
+        remarks.dedup();
         let errors = remarks.iter().filter(|remark| remark.grade == Grade::Error).count();
         let warnings = remarks.len() - errors;
         match self.format.unwrap_or(if json { Form::Json } else { Form::Text }) {
@@ -98,18 +104,25 @@ fn print(remark: &Remark) {
     anstream::println!("{style}{}{style:#}{}", remark.grade.name(), printable(rest));
 }
 
-/// A test for each rule, and one for each file with remarks of its own.
-fn as_junit(rules: &[Rule], remarks: &[Remark], strict: bool) -> String {
-    let mut cases: BTreeMap<&str, JunitCase> = BTreeMap::new();
-    let case = |name: &str| JunitCase { class: "rules".into(), name: name.to_owned(), ..JunitCase::default() };
-    for rule in rules {
-        cases.entry(&rule.title).or_insert_with(|| case(&rule.title));
+/// A test for each rule, by its title and file, and one for each file with remarks of its own.
+fn as_junit(rules: &[(String, PathBuf)], remarks: &[Remark], strict: bool) -> String {
+    let case = |name: &str, file: &str| JunitCase {
+        class: "rules".into(),
+        name: name.to_owned(),
+        file: file.to_owned(),
+        ..JunitCase::default()
+    };
+    let mut cases: BTreeMap<(String, String), JunitCase> = BTreeMap::new();
+    for (title, path) in rules {
+        let file = path.display().to_string();
+        let made = case(title, &file);
+        cases.entry((title.clone(), file)).or_insert(made);
     }
-    let files: Vec<String> = remarks.iter().map(|remark| remark.path.display().to_string()).collect();
-    for (remark, file) in remarks.iter().zip(&files) {
-        let name = remark.rule.as_deref().unwrap_or(file);
-        let case = cases.entry(name).or_insert_with(|| case(name));
-        case.file.clone_from(file);
+    for remark in remarks {
+        let file = remark.path.display().to_string();
+        let name = remark.rule.clone().unwrap_or_else(|| file.clone());
+        let made = case(&name, &file);
+        let case = cases.entry((name, file)).or_insert(made);
         if strict || remark.grade == Grade::Error {
             case.failures.push((format!("{} [{}]", remark.why, remark.check), remark.to_string()));
         } else {
