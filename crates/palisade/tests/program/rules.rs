@@ -123,6 +123,10 @@ fn check_fails_for_errors_and_with_strict_for_warnings() {
     let built_in = built_in.replace("product: example", "product: kubernetes");
     write(&folder.path().join("good"), &[("exceptions/e.yml", &built_in)]);
     assert_eq!(succeed(&mut rules(&["check", "--strict", &good])), "1 rule checked: 0 errors, 0 warnings\n");
+    write(&folder.path().join("good"), &[("correlations/c.toml", "uid = 1\n")]);
+    let out = output(&mut rules(&["check", &good]));
+    let told = text(&out.stdout);
+    assert!(out.status.code() == Some(1) && told.contains("c.toml: the correlation cannot be used: "), "{told}");
 }
 
 #[test]

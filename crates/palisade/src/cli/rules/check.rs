@@ -1,13 +1,14 @@
 //! `palisade rules check`: what is wrong with rules, before they are in force.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
+use palisade::correlate::Spec;
 use palisade::rules::verify::{Grade, JunitCase, JunitSuite, Remark, junit, lint};
-use palisade::rules::{Reading, Rule, RuleSet};
+use palisade::rules::{Pack, Reading, Rule, RuleSet};
 use palisade::{Error, Result};
 
 use super::{bundles, count, today};
@@ -63,6 +64,7 @@ impl Check {
                 };
                 remarks.extend(report.unknown_fields.iter().map(unknown));
             }
+            remarks.extend(set.packs().iter().flat_map(Pack::correlations).filter_map(|path| correlation(path)));
             rules.extend(set.rules().iter().map(|rule| (rule.title.clone(), file(rule))));
             all = all.merge(set);
         }
@@ -94,6 +96,16 @@ impl Check {
         let fails = errors > 0 || (self.strict && warnings > 0);
         Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// What is wrong with a correlation of a pack. A pipeline with it would not start.
+fn correlation(path: &Path) -> Option<Remark> {
+    let parsed = match std::fs::read_to_string(path) {
+        Ok(text) => Spec::parse(&text).map(drop).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
+    let why = format!("the correlation cannot be used: {}", parsed.err()?);
+    Some(Remark { grade: Grade::Error, check: "correlation-refused", path: path.to_owned(), rule: None, why })
 }
 
 fn print(remark: &Remark) {
