@@ -131,11 +131,7 @@ impl Exception {
             }
         }
         for rule in rules {
-            let is_meant = match &self.targets {
-                FilterRuleTarget::Any => true,
-                FilterRuleTarget::Specific(names) => names.iter().any(|name| is_named(rule, name)),
-            };
-            if !is_meant || !self.logsource.holds_for(&rule.logsource) {
+            if !self.is_for(rule) {
                 continue;
             }
             let mut fields = rule.fields.clone();
@@ -162,6 +158,15 @@ impl Exception {
         if self.rules.is_empty() && self.misfits.is_empty() {
             self.misfits.push("it applies to no loaded rule".into());
         }
+    }
+
+    /// Whether it is meant for a rule.
+    pub(crate) fn is_for(&self, rule: &Rule) -> bool {
+        let is_meant = match &self.targets {
+            FilterRuleTarget::Any => true,
+            FilterRuleTarget::Specific(names) => names.iter().any(|name| is_named(rule, name)),
+        };
+        is_meant && self.logsource.holds_for(&rule.logsource)
     }
 
     /// The conditions under which a match is suppressed, one for each meaning of the fields.
@@ -205,9 +210,17 @@ impl Exception {
     }
 }
 
+/// How what is said of a selection that no condition uses ends.
+const UNUSED: &str = "is not used by the condition";
+
 /// What to say of a selection that no condition uses.
 pub(crate) fn dangling(name: &str) -> String {
-    format!("the selection `{name}` is not used by the condition")
+    format!("the selection `{name}` {UNUSED}")
+}
+
+/// Whether that was said.
+pub(crate) fn is_dangling(why: &str) -> bool {
+    why.ends_with(UNUSED)
 }
 
 /// A name is an id, a name, or a title.

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use arrow::array::{Array, StringArray};
 use palisade_events::fields::{FieldRef, FieldTree, FieldsBuilder};
-use palisade_events::schema::AnyColumn;
-use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col, time};
+use palisade_events::{EventBatch, EventBuilder, FieldColumn, FieldPlan, col};
 use serde_json::{Map, Number, Value};
 
+use self::columns::put_column;
+pub(crate) use self::columns::put_columns;
 use self::lines::LineReader;
 pub(crate) use self::skim::is_plain;
 pub(crate) use self::text::text_of_payload;
 use crate::taxonomy;
 
+mod columns;
 mod lines;
 mod plain;
 mod skim;
@@ -32,7 +34,7 @@ pub struct JsonEvent {
     /// OCSF class; 0 if it does not matter.
     #[serde(default)]
     pub class_uid: i32,
-    /// Event columns, by name.
+    /// Event columns, by name. One that is `null` is not given.
     #[serde(default)]
     pub columns: Map<String, Value>,
     /// The payload.
@@ -146,15 +148,12 @@ fn row_uid(row: usize) -> [u8; 32] {
 /// to be the same as a payload path, are filled from the payload.
 ///
 /// # Errors
-/// When Arrow refuses the columns.
+/// When an event gives a column that is none, or a value that its column does not take; when Arrow refuses the columns.
 pub fn batch_of_json(plan: &Arc<FieldPlan>, events: &[JsonEvent]) -> palisade_events::Result<EventBatch> {
     let mut builder = EventBuilder::new(Arc::clone(plan));
     for (row, event) in events.iter().enumerate() {
-        for (name, value) in &event.columns {
-            if let Some(column) = AnyColumn::named(name) {
-                put_column(&mut builder, column, value);
-            }
-        }
+        put_columns(&mut builder, &event.columns)
+            .map_err(|why| palisade_events::Error::Schema(format!("event {}: {why}", row + 1)))?;
         for (path, column) in taxonomy::same_columns(&event.format) {
             let value = path.split('.').try_fold(&event.event, |at, key| at.get(key));
             if let Some(Value::String(text)) = value
@@ -179,31 +178,6 @@ pub fn batch_of_json(plan: &Arc<FieldPlan>, events: &[JsonEvent]) -> palisade_ev
         builder.end_row();
     }
     builder.finish()
-}
-
-fn put_column(builder: &mut EventBuilder, column: AnyColumn, value: &Value) {
-    match (column, value) {
-        (AnyColumn::Text(c), Value::String(s)) => builder.put_text(c, s),
-        (AnyColumn::Word(c), Value::String(s)) => builder.put_word(c, s),
-        (AnyColumn::Words(c), Value::Array(all)) => builder.put_words(c, all.iter().filter_map(Value::as_str)),
-        (AnyColumn::Time(c), Value::String(s)) => {
-            if let Some(time) = time::parse_rfc3339(s) {
-                builder.put_time(c, time);
-            }
-        }
-        (AnyColumn::Long(c), Value::Number(n)) => {
-            if let Some(n) = n.as_i64() {
-                builder.put_long(c, n);
-            }
-        }
-        (AnyColumn::Int(c), Value::Number(n)) => {
-            if let Some(n) = n.as_i64().and_then(|n| i32::try_from(n).ok()) {
-                builder.put_int(c, n);
-            }
-        }
-        (AnyColumn::Flag(c), Value::Bool(b)) => builder.put_flag(c, *b),
-        _ => {}
-    }
 }
 
 /// Depth is bounded by that of JSON that serde reads.

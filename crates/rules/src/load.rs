@@ -265,7 +265,8 @@ fn split(text: &str) -> Vec<&str> {
     documents.filter(|document| !is_blank(document)).collect()
 }
 
-fn is_blank(document: &str) -> bool {
+/// Whether a text says nothing: blank lines, marks between documents, comments.
+pub(crate) fn is_blank(document: &str) -> bool {
     document.lines().all(|line| matches!(line.trim(), "" | "---") || line.trim_start().starts_with('#'))
 }
 

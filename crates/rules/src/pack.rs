@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exception::Exception;
 use crate::expr::Source;
-use crate::load::{Context, Loaded};
+use crate::load::{Context, Folder, Loaded};
 use crate::report::{self, LoadReport};
 use crate::rule::Rule;
 use crate::{Engine, Error, Result, load, starter, taxonomy};
@@ -123,12 +123,23 @@ impl RuleSet {
     /// # Errors
     /// When a built-in rule does not load, which the tests of this crate exclude.
     pub fn starter() -> Result<Self> {
+        Self::embedded(starter::info()?, starter::RULES, starter::EXCEPTIONS)
+    }
+
+    /// A pack whose files are names and texts.
+    ///
+    /// # Errors
+    /// When anything is wrong with it.
+    pub(crate) fn embedded(info: PackInfo, rules: &[(&str, &str)], exceptions: &[(&str, &str)]) -> Result<Self> {
         let mut context = Context::new(Reading::Taxonomy)?;
-        context.info = starter::info()?;
+        context.info = info;
         let pack = Pack { info: context.info.clone(), path: None, correlations: Vec::new(), tests: Vec::new() };
         let mut loaded = Loaded { packs: vec![pack], ..Loaded::default() };
-        for (name, text) in starter::RULES {
-            load::documents(Path::new(name), text, &context, &mut loaded);
+        for (files, folder) in [(rules, Folder::Rules), (exceptions, Folder::Exceptions)] {
+            context.folder = folder;
+            for (name, text) in files {
+                load::documents(Path::new(name), text, &context, &mut loaded);
+            }
         }
         let (set, problems) = Self::of(loaded);
         match problems.into_iter().next() {

@@ -96,7 +96,7 @@ impl Rule {
         let lowered = lower(&sigma.detection, &fields)?;
         let Custom { entity, triage } = custom.unwrap_or_default();
         Ok(Self {
-            uid: sigma.id.unwrap_or_else(|| id::content_hash("palisade.rule.v1", sigma.title.as_bytes())),
+            uid: sigma.id.unwrap_or_else(|| Self::uid_of_title(&sigma.title)),
             name: sigma.name,
             title: sigma.title,
             description: sigma.description.unwrap_or_default(),
@@ -117,6 +117,11 @@ impl Rule {
             lowered,
             digest: context.digest_of(text),
         })
+    }
+
+    /// The id of a rule that has none of its own.
+    pub(crate) fn uid_of_title(title: &str) -> String {
+        id::content_hash("palisade.rule.v1", title.as_bytes())
     }
 
     /// An expression that sees every row and makes no findings.

@@ -212,6 +212,16 @@ files![
     "registry_push_from_outside.yml",
 ];
 
+macro_rules! exceptions {
+    ($($name:literal),* $(,)?) => {
+        /// File names and texts of the exceptions. A test keeps the list equal to the folder, which need not be there.
+        pub(crate) const EXCEPTIONS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../packs/starter/exceptions/", $name)))),*];
+    };
+}
+
+exceptions![];
+
 /// The pack's description.
 ///
 /// # Errors

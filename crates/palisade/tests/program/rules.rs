@@ -33,6 +33,17 @@ fires: [{format: example, event: {image: /bin/sh, parent: nginx}}]
 silent: [{format: example, event: {image: /bin/sh, parent: nginx, user: health}}]
 ";
 
+const EXCEPTION: &str = "\
+title: Builds
+id: 4c1d0d0e-58c4-4b0e-a4f0-6f5a0f7d1f10
+logsource: {product: example}
+filter:
+    rules: [0f7c2a52-6a0e-4f0b-8d1c-5a9d2b3c4e01]
+    selection: {user: build}
+    condition: not selection
+palisade: {owner: platform, reason: Builds start shells, expires: 2099-01-01}
+";
+
 fn rules(arguments: &[&str]) -> Command {
     let mut command = program();
     command.arg("rules").args(arguments);
@@ -56,7 +67,8 @@ fn pack(folder: &Path, test: &str) -> String {
 
 fn with_input(command: &mut Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // One that was called wrongly does not wait for its input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
 
@@ -94,6 +106,27 @@ fn check_fails_for_errors_and_with_strict_for_warnings() {
     assert!(told.contains("failures=\"1\"") && told.contains("names `other`, which is no selection"), "{told}");
     assert!(told.contains("<testcase classname=\"rules\" name=\"Web Server Starts A Shell\""), "{told}");
     wrong(&mut rules(&["check", "/not/there"]));
+
+    // What holds no rules is no success, and remarks name files.
+    let empty = write(&folder.path().join("empty"), &[("notes.md", "x")]);
+    let out = output(&mut rules(&["check", &empty]));
+    assert!(out.status.code() == Some(1) && text(&out.stdout).contains("[no-rules]"), "{}", text(&out.stdout));
+    assert!(wrong(&mut rules(&["coverage", &empty])).contains("there are no rules in "));
+    assert!(sources("k8s_audit,auditd").contains("rules/shell.yml: Web Server Starts A Shell: its logsource"));
+    write(&folder.path().join("good"), &[("exceptions/e.yml", &EXCEPTION.replace("0f7c2a52", "1f7c2a52"))]);
+    let told = succeed(&mut rules(&["check", &good]));
+    assert!(
+        told.contains("e.yml: Builds: it names `1f7c2a52-6a0e-4f0b-8d1c-5a9d2b3c4e01`, which is no loaded"),
+        "{told}"
+    );
+    let built_in = EXCEPTION.replace("0f7c2a52-6a0e-4f0b-8d1c-5a9d2b3c4e01", "Privileged Container Requested");
+    let built_in = built_in.replace("product: example", "product: kubernetes");
+    write(&folder.path().join("good"), &[("exceptions/e.yml", &built_in)]);
+    assert_eq!(succeed(&mut rules(&["check", "--strict", &good])), "1 rule checked: 0 errors, 0 warnings\n");
+    write(&folder.path().join("good"), &[("correlations/c.toml", "uid = 1\n")]);
+    let out = output(&mut rules(&["check", &good]));
+    let told = text(&out.stdout);
+    assert!(out.status.code() == Some(1) && told.contains("c.toml: the correlation cannot be used: "), "{told}");
 }
 
 #[test]
@@ -113,7 +146,7 @@ fn test_says_which_event_failed_and_writes_junit() {
     let told = text(&out.stdout);
     assert!(told.contains("fires event 1: the rule is silent"), "{told}");
     assert!(told.contains("selection: field parent: is \"cron\", wanted \"nginx\""), "{told}");
-    let xml = std::fs::read_to_string(report).unwrap();
+    let xml = std::fs::read_to_string(&report).unwrap();
     assert!(xml.contains("<testsuites tests=\"2\" failures=\"1\""), "{xml}");
     assert!(xml.contains("<failure type=\"failure\" message=\"fires event 1: the rule is silent\">"), "{xml}");
     assert!(xml.contains("is &quot;cron&quot;"), "{xml}");
@@ -131,6 +164,68 @@ fn test_says_which_event_failed_and_writes_junit() {
     assert!(out.status.code() == Some(1) && text(&out.stdout).contains("there is no rule `nobody`"));
     let none = write(&folder.path().join("none"), &[("r.yml", RULE)]);
     assert!(wrong(&mut rules(&["test", &none])).contains("there are no tests"));
+    // Nor are they passed beside others that have tests.
+    let out = output(rules(&["test", &good, &none, "--junit"]).arg(&report));
+    assert!(
+        out.status.code() == Some(1) && text(&out.stderr).contains("there are no tests in "),
+        "{}",
+        text(&out.stderr)
+    );
+    let xml = std::fs::read_to_string(&report).unwrap();
+    assert!(xml.contains("tests=\"2\" failures=\"1\"") && xml.contains("message=\"there are no tests in "), "{xml}");
+    // A slip in the name of a column is told with the file.
+    let slip =
+        pack(&folder.path().join("slip"), &TEST.replace("event: {image", "columns: {proces_name: a}, event: {image"));
+    let out = output(&mut rules(&["test", &slip]));
+    let told = text(&out.stderr);
+    assert!(
+        out.status.code() == Some(1) && told.contains("shell.yml: the test cannot be read: fires event 1: "),
+        "{told}"
+    );
+    assert!(told.contains("`proces_name` is no event column; `process_name` is one"), "{told}");
+}
+
+#[test]
+fn exceptions_are_tested_and_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = "{format: example, event: {image: /bin/sh, parent: nginx, user: build}}";
+    let path = folder.path().join("excepted");
+    let good = pack(&path, &format!("{TEST}suppressed: [{build}]\n"));
+    write(&path, &[("exceptions/e.yml", EXCEPTION)]);
+    assert!(
+        succeed(&mut rules(&["test", &good])).contains("ok   Web Server Starts A Shell, by B. Author (3 events)\n")
+    );
+
+    let report = folder.path().join("junit.xml");
+    let path = folder.path().join("firing");
+    let firing = pack(&path, &TEST.replace("fires: [", &format!("fires: [{build}, ")));
+    write(&path, &[("exceptions/e.yml", EXCEPTION)]);
+    let out = output(rules(&["test", &firing, "--junit"]).arg(&report));
+    assert_eq!(out.status.code(), Some(1));
+    let why = "fires event 1: the rule matches, but is suppressed by `Builds` (platform, until 2099-01-01)";
+    assert!(text(&out.stdout).contains(why), "{}", text(&out.stdout));
+    let xml = std::fs::read_to_string(&report).unwrap();
+    assert!(xml.contains("message=\"fires event 1: the rule matches, but is suppressed by `Builds`"), "{xml}");
+
+    // The rule is one that is built in, the exception one of the pack.
+    let own = EXCEPTION.replace("0f7c2a52-6a0e-4f0b-8d1c-5a9d2b3c4e01", "Privileged Container Requested");
+    let own = own.replace("product: example", "product: kubernetes").replace("user: build", "user.username: alice");
+    let path = folder.path().join("own");
+    write(&path, &[("pack.toml", "name = \"own\"\nversion = \"1\"\n"), ("exceptions/e.yml", &own)]);
+    let explain = |event: &str| {
+        let mut command = rules(&["explain", "Privileged Container Requested", "--event", "-", "--rules"]);
+        text(&with_input(command.arg(&path), event).stdout)
+    };
+    let told = explain(&audit(true));
+    assert!(told.contains("by Palisade: matches, and is suppressed\n"), "{told}");
+    let end = "  because\n    selection: field user.username: is \"alice\", wanted \"alice\"\n";
+    let by = ", of platform, until 2099-01-01: Builds start shells\n    NO  not\n";
+    assert!(told.contains(by) && told.ends_with(end), "{told}");
+    let told = explain(&audit(true).replace("alice", "bob"));
+    assert!(
+        told.contains("by Palisade: matches\n") && told.contains("\n  not suppressed by the exception `Builds` ("),
+        "{told}"
+    );
 }
 
 #[test]
@@ -232,6 +327,8 @@ fn explain_says_which_condition_failed() {
     assert_eq!(lines[1]["author"], "B. Author");
 
     assert_eq!(explain("no such rule", &audit(true), &[]).0, Some(2));
+    let (_, _, told) = explain("privileged container", &audit(true), &[]);
+    assert!(told.contains("like it are ") && told.contains("`Privileged Container Requested`"), "{told}");
     let (code, _, told) = explain("Privileged Container Requested", "neither\n", &["--format", "k8s_audit"]);
     assert!(code == Some(1) && told.contains("rejected as"), "{told}");
     assert_eq!(explain("Privileged Container Requested", "x", &["--format", "nope"]).0, Some(2));

@@ -43,8 +43,28 @@ fn embedded_rules_are_those_of_the_folder() {
     assert_eq!(problems, []);
     let embedded = RuleSet::starter().unwrap();
     assert_eq!(embedded.fingerprint(), from_folder.fingerprint());
-    assert_eq!(embedded.rules().len(), RULES.len());
+    assert_eq!((embedded.rules().len(), embedded.exceptions().len()), (RULES.len(), EXCEPTIONS.len()));
     assert_eq!(from_folder.rules()[0].attack.version, info().unwrap().attack_version);
+}
+
+#[test]
+fn embedded_exceptions_are_those_of_the_folder() {
+    let exceptions = folder("exceptions");
+    let mut own = if exceptions.is_dir() { names(&exceptions) } else { Vec::new() };
+    own.retain(|name| name.ends_with(".yml"));
+    assert_eq!(own, EXCEPTIONS.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_exception_that_is_embedded_applies_and_is_held_to_what_a_pack_has_to_say() {
+    let rule = "title: R\nid: r-1\nlogsource: {product: p}\ndetection: {s: {a: b}, condition: s}\n";
+    let told = "title: E\nid: e-1\nlogsource: {product: p}\nfilter: {rules: [r-1], s: {c: d}, condition: not s}\n\
+        palisade: {owner: o, reason: r, expires: 2027-01-01}\n";
+    let load = |exception: &str| RuleSet::embedded(info().unwrap(), &[("r.yml", rule)], &[("e.yml", exception)]);
+    let set = load(told).unwrap();
+    assert_eq!((set.exceptions().len(), set.rules()[0].excepted_by.as_slice()), (1, &["e-1".to_owned()][..]));
+    let why = load(&told.replace("owner: o, ", "")).unwrap_err().to_string();
+    assert!(why.contains("e.yml") && why.contains("palisade.owner"), "{why}");
 }
 
 /// Runs the tests of a pack, and finds one for each of its rules.

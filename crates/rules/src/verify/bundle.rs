@@ -2,14 +2,17 @@
 //!
 //! Not here: what the rules mean, which [`RuleSet`] says.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-use crate::load::{self, Context, Loaded};
+use crate::exception::Exception;
+use crate::load::{self, Context, Folder, Loaded};
 use crate::pack::{PackInfo, Problem, Reading, RuleSet};
+use crate::rule::Rule;
 use crate::{Error, Result, starter};
 
 /// The rules of one pack with its tests and exceptions, or those of a folder or a file that is no pack.
@@ -21,6 +24,8 @@ pub struct Bundle {
     pub info: Option<PackInfo>,
     /// What is loaded for it; nothing for the pack that is built in.
     paths: Vec<PathBuf>,
+    /// Whether it has a folder of correlations.
+    correlates: bool,
     pub(super) rules: Vec<Text>,
     pub(super) exceptions: Vec<Text>,
     pub(super) tests: Vec<Text>,
@@ -40,6 +45,14 @@ pub(super) struct Document<'b> {
     pub(super) value: Value,
 }
 
+/// An exception that was loaded, with the document that says so.
+#[derive(Debug)]
+pub(super) struct Excepting<'b> {
+    pub(super) exception: Exception,
+    pub(super) document: Document<'b>,
+    pub(super) context: Context,
+}
+
 impl Bundle {
     /// The pack that comes with the library, with its tests.
     ///
@@ -54,8 +67,9 @@ impl Bundle {
             name: info.name.clone(),
             info: Some(info),
             paths: Vec::new(),
+            correlates: true,
             rules: texts(starter::RULES),
-            exceptions: Vec::new(),
+            exceptions: texts(starter::EXCEPTIONS),
             tests: texts(starter::TESTS),
         })
     }
@@ -76,6 +90,7 @@ impl Bundle {
                     info: None,
                     // An empty folder is loaded all the same, so that it is said to be empty in one way.
                     paths: if loose.is_empty() { vec![path.clone()] } else { loose.clone() },
+                    correlates: false,
                     rules: loose.into_iter().map(Text::read).collect::<Result<_>>()?,
                     exceptions: Vec::new(),
                     tests: Vec::new(),
@@ -103,6 +118,7 @@ impl Bundle {
         Ok(Self {
             name: info.as_ref().map_or_else(|| folder.display().to_string(), |info| info.name.clone()),
             info,
+            correlates: folder.join("correlations").is_dir(),
             rules: texts("rules")?,
             exceptions: texts("exceptions")?,
             tests: texts("tests")?,
@@ -139,6 +155,56 @@ impl Bundle {
             context.info = info.clone();
         }
         Ok(context)
+    }
+
+    /// Its exceptions, and what is wrong with those that were left out.
+    pub(super) fn excepting(&self, reading: Reading) -> (Vec<Excepting<'_>>, Vec<Problem>) {
+        let (mut all, mut loaded) = (Vec::new(), Loaded::default());
+        for (texts, folder) in [(&self.rules, Folder::Rules), (&self.exceptions, Folder::Exceptions)] {
+            for document in texts.iter().flat_map(Text::documents) {
+                if document.value.get("filter").is_none() {
+                    continue;
+                }
+                let mut refused = |why: String| {
+                    let (path, rule) = (document.path.to_owned(), document.text("title").map(str::to_owned));
+                    loaded.problems.push(Problem { path, rule, why, fatal: true });
+                };
+                let (mut context, text) = match (self.context(reading), serde_yaml_ng::to_string(&document.value)) {
+                    (Ok(context), Ok(text)) => (context, text),
+                    (Err(why), _) => {
+                        refused(why);
+                        continue;
+                    }
+                    (_, Err(why)) => {
+                        refused(why.to_string());
+                        continue;
+                    }
+                };
+                context.folder = folder;
+                load::documents(document.path, &text, &context, &mut loaded);
+                all.extend(loaded.exceptions.pop().map(|(_, exception)| Excepting { exception, document, context }));
+            }
+        }
+        (all, loaded.problems)
+    }
+
+    /// The files of its rules, by the ids of the rules.
+    pub fn files(&self) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        for document in self.documents().iter().filter(|document| document.is_rule()) {
+            let title = document.text("title").unwrap_or_default();
+            let uid = document.text("id").map_or_else(|| Rule::uid_of_title(title), str::to_owned);
+            // Of two with one id, the first is loaded.
+            files.entry(uid).or_insert_with(|| document.path.to_owned());
+        }
+        files
+    }
+
+    /// Where it is, if nothing in it is loaded: no rules, no exceptions, and no correlations beside them.
+    pub(super) fn emptiness(&self) -> Option<&Path> {
+        let mut texts = self.rules.iter().chain(&self.exceptions);
+        let is_empty = !self.correlates && texts.all(|file| load::is_blank(&file.text));
+        self.paths.first().filter(|_| is_empty).map(PathBuf::as_path)
     }
 
     /// The rules' documents.

@@ -48,7 +48,6 @@ pub fn navigator_layer(name: &str, rules: &[Rule]) -> Value {
             "{} rules claim {} techniques, {untagged} claim none; the score is the number of rules",
             rules.len(), titles.len()
         ),
-        "filters": { "platforms": ["Containers", "Linux"] },
         "sorting": 3,
         "hideDisabled": false,
         "techniques": techniques,

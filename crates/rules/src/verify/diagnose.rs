@@ -1,38 +1,51 @@
 //! Why a rule holds for an event or does not: its condition as a tree, which parts held, and at the leaves what the event
 //! has in that field.
 //!
-//! Each leaf is a rule of its own, made from the same text and evaluated by the same engine as the whole.
+//! Each leaf is a rule of its own, made from the same text and evaluated by the same engine as the whole. What exceptions
+//! make of the match is beside it: see [`super::excepted`].
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_events::fields::FieldValue;
 use palisade_events::schema::COLUMNS;
-use palisade_events::{EventBatch, FieldPlan, col, id};
+use palisade_events::{EventBatch, FieldPlan, col};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::bundle::{Bundle, Document};
+use super::excepted::{Apart, Draft, Excepted, Verdict};
 use super::parts::{Parts, Shape, parts, shortened};
 use crate::expr::Source;
-use crate::load::{self, Loaded};
-use crate::pack::Reading;
+use crate::load::{self, Context, Loaded};
+use crate::pack::{Problem, Reading};
 use crate::rule::Rule;
 use crate::{Engine, json};
 
 /// Values of one field of the event that are shown.
 const VALUES_MAX: usize = 5;
 
+/// Titles that are named where no rule has the one that was asked for.
+const TITLES_MAX: usize = 5;
+
 /// Why a rule cannot be asked about.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// There is none of that id, name or title.
-    #[error("there is no rule with the id, name or title `{0}`")]
-    Unknown(String),
+    #[error("there is no rule with the id, name or title `{wanted}`{}", alike(titles))]
+    Unknown {
+        /// How the rule was asked for.
+        wanted: String,
+        /// Titles that have all its words.
+        titles: Vec<String>,
+    },
     /// The rule cannot be loaded.
-    #[error("the rule `{title}` cannot be loaded: {why}")]
+    #[error("the rule `{title}` of {path} cannot be loaded: {why}")]
     Refused {
+        /// The file.
+        path: PathBuf,
         /// Title of the rule.
         title: String,
         /// What is wrong.
@@ -43,11 +56,21 @@ pub enum ProbeError {
     Rules(#[from] crate::Error),
 }
 
-/// A rule in parts, to be asked about events.
+/// A rule in parts, to be asked about events, with the exceptions that apply to it.
 #[derive(Debug)]
 pub struct Probe {
     rule: Rule,
+    tree: Tree,
+    /// In the order of their ids.
+    exceptions: Vec<Apart>,
+    problems: Vec<Problem>,
+}
+
+/// A condition in parts.
+#[derive(Debug)]
+pub(super) struct Tree {
     shape: Shape,
+    /// The parts as rules, by their numbers.
     engine: Engine,
 }
 
@@ -62,12 +85,16 @@ pub struct Diagnosis {
     pub author: String,
     /// Whether it holds.
     pub holds: bool,
+    /// Id of the exception that suppresses the match, if one does.
+    pub suppressed_by: Option<String>,
     /// The leaves that decided it, with the names of their selections.
     pub reasons: Vec<String>,
     /// Whether the rule is for events like this one.
     pub logsource: Node,
     /// Its condition.
     pub condition: Node,
+    /// What the exceptions that apply to the rule make of the event, in the order of their ids.
+    pub exceptions: Vec<Excepted>,
 }
 
 /// A part of a condition.
@@ -93,34 +120,62 @@ enum Kind {
 }
 
 impl Probe {
-    /// Finds a rule by its id, name or title, and takes it apart.
+    /// Finds a rule by its id, name or title, and takes it apart with the exceptions of all bundles that apply to it. What
+    /// an earlier bundle holds goes before what a later one does.
     ///
     /// # Errors
     /// When there is none, or it cannot be loaded.
     pub fn new(bundles: &[Bundle], wanted: &str, reading: Reading) -> Result<Self, ProbeError> {
-        let (bundle, document) = find(bundles, wanted).ok_or_else(|| ProbeError::Unknown(wanted.to_owned()))?;
+        Self::of(&bundles.iter().collect::<Vec<_>>(), wanted, reading)
+    }
+
+    /// Makes one of bundles that lie apart.
+    pub(super) fn of(bundles: &[&Bundle], wanted: &str, reading: Reading) -> Result<Self, ProbeError> {
+        let (bundle, document) = find(bundles, wanted).ok_or_else(|| unknown(bundles, wanted))?;
         let title = document.text("title").unwrap_or_default();
-        let refused = |why: String| ProbeError::Refused { title: title.to_owned(), why };
+        let path = document.path.to_owned();
+        let refused = |why: String| ProbeError::Refused { path: path.clone(), title: title.to_owned(), why };
         let context = bundle.context(reading).map_err(refused)?;
-        let load = |text: &str| {
+        let load = |text: &str, context: &Context| {
             let mut loaded = Loaded::default();
-            load::documents(document.path, text, &context, &mut loaded);
+            load::documents(document.path, text, context, &mut loaded);
             let why = || loaded.problems.iter().find(|problem| problem.fatal).map_or("no rule", |problem| &problem.why);
             loaded.rules.pop().map(|(_, rule)| rule).ok_or_else(|| why().to_owned())
         };
         let whole = serde_yaml_ng::to_string(&document.value).map_err(|e| refused(e.to_string()))?;
-        let rule = load(&whole).map_err(refused)?;
+        let rule = load(&whole, &context).map_err(refused)?;
         let Parts { shape, documents } =
             parts(&document).ok_or_else(|| refused("its detection cannot be taken apart".into()))?;
-        let rules = documents.iter().map(|text| load(text)).collect::<Result<Vec<_>, _>>().map_err(refused)?;
+        let rules =
+            documents.iter().map(|text| load(text, &context)).collect::<Result<Vec<_>, _>>().map_err(refused)?;
+        let mut drafts: Vec<Draft> = Vec::new();
+        let mut problems = Vec::new();
+        for bundle in bundles {
+            let (all, refused) = bundle.excepting(reading);
+            problems.extend(refused);
+            for own in all {
+                let (path, titled) = (own.document.path.to_owned(), Some(own.exception.title.clone()));
+                match Draft::new(own, &rule, &document, &context, load) {
+                    None => {}
+                    Some(Ok(draft)) if drafts.iter().any(|known| known.uid() == draft.uid()) => {}
+                    Some(Ok(draft)) => drafts.push(draft),
+                    Some(Err(why)) => {
+                        let why = format!("it cannot be applied to `{title}`: {why}");
+                        problems.push(Problem { path, rule: titled, why, fatal: false });
+                    }
+                }
+            }
+        }
+        drafts.sort_by(|a, b| a.uid().cmp(b.uid()));
         let mut paths = BTreeSet::new();
-        rules.iter().flat_map(sources).for_each(|source| {
+        rules.iter().chain(drafts.iter().flat_map(|draft| &draft.rules)).flat_map(sources).for_each(|source| {
             if let Source::Raw(path) = source {
                 paths.insert(path.to_string());
             }
         });
-        let engine = Engine::new(rules, &Arc::new(FieldPlan::new(paths)))?;
-        Ok(Self { rule, shape, engine })
+        let plan = Arc::new(FieldPlan::new(paths));
+        let exceptions = drafts.into_iter().map(|draft| draft.apart(&plan)).collect::<Result<_, _>>()?;
+        Ok(Self { rule, tree: Tree::new(shape, rules, &plan)?, exceptions, problems })
     }
 
     /// The rule.
@@ -128,12 +183,17 @@ impl Probe {
         &self.rule
     }
 
-    /// The raw fields that a batch is to carry.
-    pub fn plan(&self) -> &Arc<FieldPlan> {
-        self.engine.plan()
+    /// What is wrong with the bundles' exceptions, which are not asked then.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 
-    /// Says why the rule holds for a row of a batch, or does not.
+    /// The raw fields that a batch is to carry.
+    pub fn plan(&self) -> &Arc<FieldPlan> {
+        self.tree.engine.plan()
+    }
+
+    /// Says why the rule holds for a row of a batch, or does not, and whether an exception suppresses the match.
     pub fn diagnose(&self, batch: &EventBatch, row: usize) -> Diagnosis {
         let own = batch.slice(row, 1);
         let own = if own.fields().len() == self.plan().paths().len() {
@@ -142,24 +202,29 @@ impl Probe {
             let fields = json::fields_of_raw(self.plan(), &own);
             own.with_fields(fields)
         };
-        let held: BTreeSet<usize> = self.engine.evaluate(&own).iter().map(|one| one.rule as usize).collect();
+        let held = self.tree.held(&own);
         let logsource = self.logsource(&own, held.contains(&0));
-        let scene = Scene { engine: &self.engine, batch: &own, held: &held, for_it: logsource.held };
-        let condition = scene.node(&self.shape);
+        let condition = self.tree.node(&own, &held, logsource.held);
         let mut reasons = Vec::new();
         if logsource.held {
             condition.reasons("", &mut reasons);
         } else {
             reasons.push(logsource.what.clone());
         }
+        let holds = logsource.held && condition.held;
+        let time = own.time(col::TIME).value(0);
+        let exceptions: Vec<Excepted> = self.exceptions.iter().map(|one| one.asked(&own, time, holds)).collect();
+        let by = exceptions.iter().find(|one| one.verdict == Verdict::Suppresses);
         Diagnosis {
             rule: self.rule.uid.clone(),
             title: self.rule.title.clone(),
             author: self.rule.author.clone(),
-            holds: logsource.held && condition.held,
+            holds,
+            suppressed_by: by.map(|one| one.exception.clone()),
             reasons,
             logsource,
             condition,
+            exceptions,
         }
     }
 
@@ -178,21 +243,56 @@ impl Probe {
     }
 }
 
+impl Tree {
+    pub(super) fn new(shape: Shape, parts: Vec<Rule>, plan: &Arc<FieldPlan>) -> crate::Result<Self> {
+        Ok(Self { shape, engine: Engine::new(parts, plan)? })
+    }
+
+    /// The numbers of the parts that hold for the one event of a batch.
+    pub(super) fn held(&self, batch: &EventBatch) -> BTreeSet<usize> {
+        self.engine.evaluate(batch).iter().map(|one| one.rule as usize).collect()
+    }
+
+    /// What the condition makes of that event.
+    pub(super) fn node(&self, batch: &EventBatch, held: &BTreeSet<usize>, for_it: bool) -> Node {
+        Scene { engine: &self.engine, batch, held, for_it }.node(&self.shape)
+    }
+}
+
 /// The rule with this id, else this name, else this title, else the one that has the hash of its title for an id.
-fn find<'b>(bundles: &'b [Bundle], wanted: &str) -> Option<(&'b Bundle, Document<'b>)> {
+fn find<'b>(bundles: &[&'b Bundle], wanted: &str) -> Option<(&'b Bundle, Document<'b>)> {
     let of = |bundle: &'b Bundle| bundle.documents().into_iter().map(move |document| (bundle, document));
-    let mut all: Vec<_> = bundles.iter().flat_map(of).filter(|(_, document)| document.is_rule()).collect();
+    let mut all: Vec<_> = bundles.iter().copied().flat_map(of).filter(|(_, document)| document.is_rule()).collect();
     let is =
         |document: &Document<'_>, key: &str| document.text(key).is_some_and(|own| own.eq_ignore_ascii_case(wanted));
     let hashed = |document: &Document<'_>| {
         let title = document.text("title").filter(|_| document.text("id").is_none());
-        title.is_some_and(|title| id::content_hash("palisade.rule.v1", title.as_bytes()) == wanted)
+        title.is_some_and(|title| Rule::uid_of_title(title) == wanted)
     };
     let place = ["id", "name", "title"]
         .into_iter()
         .find_map(|key| all.iter().position(|(_, document)| is(document, key)))
         .or_else(|| all.iter().position(|(_, document)| hashed(document)))?;
     Some(all.swap_remove(place))
+}
+
+fn unknown(bundles: &[&Bundle], wanted: &str) -> ProbeError {
+    let words: Vec<String> = wanted.split_whitespace().map(str::to_lowercase).collect();
+    let mut titles = Vec::new();
+    for document in bundles.iter().flat_map(|bundle| bundle.documents()).filter(Document::is_rule) {
+        let title = document.text("title").unwrap_or_default();
+        let folded = title.to_lowercase();
+        if !words.is_empty() && words.iter().all(|word| folded.contains(word)) && titles.len() < TITLES_MAX {
+            titles.push(title.to_owned());
+        }
+    }
+    ProbeError::Unknown { wanted: wanted.to_owned(), titles }
+}
+
+/// Titles after a sentence that says there is no rule.
+fn alike(titles: &[String]) -> String {
+    let named: Vec<String> = titles.iter().map(|title| format!("`{title}`")).collect();
+    if named.is_empty() { String::new() } else { format!("; like it are {}", named.join(", ")) }
 }
 
 fn sources(rule: &Rule) -> Vec<&Source> {
@@ -314,7 +414,7 @@ fn shown_json(value: &Value) -> String {
 
 impl Node {
     /// Gathers the leaves that made it hold or not hold, each with the name of the selection that it is in.
-    fn reasons(&self, name: &str, all: &mut Vec<String>) {
+    pub(super) fn reasons(&self, name: &str, all: &mut Vec<String>) {
         let name = if self.kind == Kind::Named { self.what.as_str() } else { name };
         if self.kind == Kind::Leaf {
             all.push(if name.is_empty() { self.what.clone() } else { format!("{name}: {}", self.what) });
@@ -323,7 +423,7 @@ impl Node {
         self.parts.iter().filter(decided).for_each(|part| part.reasons(name, all));
     }
 
-    fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:depth$}{} {}", "", if self.held { "yes" } else { "NO " }, self.what, depth = depth * 4)?;
         self.parts.iter().try_for_each(|part| part.write(depth + 1, f))
     }
@@ -335,12 +435,18 @@ impl fmt::Display for Diagnosis {
         if !self.author.is_empty() {
             write!(f, ", by {}", self.author)?;
         }
-        writeln!(f, ": {}", if self.holds { "matches" } else { "does not match" })?;
+        let outcome = match (self.holds, &self.suppressed_by) {
+            (true, Some(_)) => "matches, and is suppressed",
+            (true, None) => "matches",
+            (false, _) => "does not match",
+        };
+        writeln!(f, ": {outcome}")?;
         self.logsource.write(1, f)?;
         if self.logsource.held {
             self.condition.write(1, f)?;
         }
         writeln!(f, "  because")?;
-        self.reasons.iter().try_for_each(|reason| writeln!(f, "    {reason}"))
+        self.reasons.iter().try_for_each(|reason| writeln!(f, "    {reason}"))?;
+        self.exceptions.iter().try_for_each(|one| one.fmt(f))
     }
 }

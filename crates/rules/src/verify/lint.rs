@@ -12,6 +12,7 @@ use serde_yaml_ng::Value;
 
 use super::bundle::{Bundle, Document, Text};
 use super::cases;
+use crate::exception::{dangling, is_dangling};
 use crate::pack::Problem;
 
 /// Whether a remark keeps rules from doing what they are for.
@@ -52,7 +53,12 @@ pub struct Remark {
 impl Remark {
     /// A remark that a rule is left out, or was loaded with a default.
     pub fn of_problem(problem: &Problem) -> Self {
-        let (grade, check) = if problem.fatal { (Grade::Error, "refused") } else { (Grade::Warning, "remark") };
+        let (grade, check) = match problem.fatal {
+            true => (Grade::Error, "refused"),
+            // A look at the text finds it, too, and says the same.
+            false if is_dangling(&problem.why) => (Grade::Warning, "unused-selection"),
+            false => (Grade::Warning, "remark"),
+        };
         Self { grade, check, path: problem.path.clone(), rule: problem.rule.clone(), why: problem.why.clone() }
     }
 }
@@ -72,6 +78,7 @@ pub fn lint(bundles: &[Bundle], today: &str) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     let mut titles: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut excepted: BTreeMap<String, usize> = BTreeMap::new();
     for (number, bundle) in bundles.iter().enumerate() {
         for document in bundle.documents().iter().filter(|document| document.is_rule()) {
             let mut remark = |grade, check, why: String| remarks.push(remark(document, grade, check, why));
@@ -94,9 +101,21 @@ pub fn lint(bundles: &[Bundle], today: &str) -> Vec<Remark> {
                 }
             }
         }
+        if let Some(path) = bundle.emptiness() {
+            let why = "there is nothing to load in it: no rules, exceptions or correlations".into();
+            remarks.push(Remark { grade: Grade::Error, check: "no-rules", path: path.to_owned(), rule: None, why });
+        }
         // Exceptions may also lie among the rules of a folder that is no pack.
         let filters = bundle.documents().into_iter().filter(|document| document.value.get("filter").is_some());
         for document in bundle.exceptions.iter().flat_map(Text::documents).chain(filters) {
+            if let Some(id) = document.text("id") {
+                let first = *excepted.entry(id.to_lowercase()).or_insert(number);
+                if first != number {
+                    let other = bundles.get(first).map_or("", |bundle| &bundle.name);
+                    let why = format!("the id `{id}` is that of an exception in {other}, too");
+                    remarks.push(remark(&document, Grade::Error, "duplicate-id", why));
+                }
+            }
             let expires = document.value.get("palisade").and_then(|own| own.get("expires")).and_then(Value::as_str);
             if let Some(date) = expires.filter(|date| is_date(date.get(..10).unwrap_or_default()) && **date <= *today) {
                 let why = format!("the exception expired on {date}: it suppresses nothing later");
@@ -165,7 +184,7 @@ fn look(document: &Document<'_>, remark: &mut impl FnMut(Grade, &'static str, St
     let mut used = BTreeSet::new();
     conditions.iter().for_each(|condition| uses(condition, &selections, &mut used));
     for name in selections.keys().filter(|name| !used.contains(*name)) {
-        warn("unused-selection", &format!("the condition does not use the selection `{name}`"));
+        warn("unused-selection", &dangling(name));
     }
     let is_broad = |condition| [false, true].into_iter().all(|others| holds(condition, &selections, others));
     if conditions.iter().any(is_broad) {
@@ -231,7 +250,7 @@ fn is_broad(selection: &Value) -> bool {
     }
 }
 
-/// Tells of rules without tests, tests without rules, and tests that cannot be read.
+/// Tells of rules without tests, tests without rules or events, and tests that cannot be read.
 fn tested(bundle: &Bundle, remarks: &mut Vec<Remark>) {
     let (cases, unread) = cases::read(bundle);
     remarks.extend(unread);
@@ -240,20 +259,33 @@ fn tested(bundle: &Bundle, remarks: &mut Vec<Remark>) {
     let names = |document: &Document<'_>, name: &str| {
         ["id", "name", "title"].into_iter().any(|key| document.text(key) == Some(name))
     };
+    let is_built_in = |name: &str| {
+        let starter = Bundle::starter().ok();
+        starter.is_some_and(|pack| pack.documents().iter().any(|rule| names(rule, name)))
+    };
     for case in &cases {
-        if !rules.iter().any(|document| names(document, &case.rule)) {
-            remarks.push(Remark {
-                grade: Grade::Error,
-                check: "test-of-unknown-rule",
-                path: case.path.clone(),
-                rule: None,
-                why: format!("it tests `{}`, which is no rule of {}", case.rule, bundle.name),
-            });
+        let mut wrong = |check, why| {
+            let path = case.path.clone();
+            remarks.push(Remark { grade: Grade::Error, check, path, rule: None, why });
+        };
+        if !rules.iter().any(|document| names(document, &case.rule)) && !is_built_in(&case.rule) {
+            let why = format!("it tests `{}`, which is no rule of {} nor of the built-in pack", case.rule, bundle.name);
+            wrong("test-of-unknown-rule", why);
+        }
+        if case.events().iter().all(|(_, events)| events.is_empty()) {
+            wrong("test-without-events", format!("the test of `{}` has no events", case.rule));
         }
     }
-    if bundle.info.is_some() {
-        for document in rules.into_iter().filter(|document| !cases.iter().any(|case| names(document, &case.rule))) {
+    if bundle.info.is_none() {
+        return;
+    }
+    for document in rules {
+        let mut own = cases.iter().filter(|case| names(document, &case.rule)).peekable();
+        if own.peek().is_none() {
             remarks.push(remark(document, Grade::Warning, "untested", "the pack has no test of this rule".into()));
+        } else if own.all(|case| case.fires.is_empty() && case.suppressed.is_empty()) {
+            let why = "no test has an event that the rule matches: that it is silent says little";
+            remarks.push(remark(document, Grade::Warning, "untested", why.into()));
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Parts {
 }
 
 /// Keys that say how `logsource` and `detection` are read.
-const KEPT: [&str; 5] = ["logsource", "taxonomy", "palisade", "sigma-version", "custom_attributes"];
+pub(super) const KEPT: [&str; 5] = ["logsource", "taxonomy", "palisade", "sigma-version", "custom_attributes"];
 
 struct Builder<'d> {
     head: Mapping,

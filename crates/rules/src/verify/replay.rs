@@ -99,7 +99,7 @@ impl Replay {
 }
 
 /// The matches that count: those that no exception suppresses.
-pub(super) fn in_force(engine: &Engine, batch: &EventBatch) -> Vec<Match> {
+fn in_force(engine: &Engine, batch: &EventBatch) -> Vec<Match> {
     let mut matches = engine.evaluate(batch);
     let suppressed: Vec<bool> = engine.suppressions(batch, &matches).iter().map(Option::is_some).collect();
     let mut suppressed = suppressed.into_iter();

@@ -1,5 +1,7 @@
 //! What `verify` promises, over the pack that comes with the library and over rules written for it.
 
+mod exceptions;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -104,18 +106,33 @@ fn a_clean_pack_has_nothing_to_remark() {
     assert_eq!(suite.run(&suite.cases[0]).unwrap().failures, []);
 }
 
-/// The rule and the test that the page for users shows.
+/// The rule, the exception and the tests that the page for users shows.
 #[test]
 fn the_pack_of_the_page_is_clean_and_passes() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rules.md")).unwrap();
     let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let (rule, test) = (blocks.next().unwrap(), blocks.next().unwrap());
-    let pack = Pack::new("page", &[MANIFEST, ("rules/r.yml", rule), ("tests/r.yml", test)]);
+    let [rule, test, exception, suppressed] = std::array::from_fn(|_| blocks.next().unwrap());
+    let files = [
+        MANIFEST,
+        ("rules/r.yml", rule),
+        ("tests/r.yml", test),
+        ("exceptions/e.yml", exception),
+        ("tests/e.yml", suppressed),
+    ];
+    let pack = Pack::new("page", &files);
     let bundles = pack.bundles();
     assert_eq!(lint(&bundles, "2026-11-25"), []);
     let suite = Suite::new(&bundles[0], 0).unwrap();
-    let outcome = suite.run(&suite.cases[0]).unwrap();
-    assert_eq!((outcome.events, outcome.failures), (2, Vec::new()));
+    let outcomes: Vec<_> = suite.cases.iter().map(|case| suite.run(case).unwrap()).collect();
+    let told: Vec<_> = outcomes.iter().map(|own| (own.title.as_str(), own.events, own.failures.as_slice())).collect();
+    assert_eq!(told, [("Privileged Container Requested", 1, &[][..]), ("Web Server Starts A Shell", 2, &[])]);
+    let probe =
+        Probe::new(&[bundles.clone(), vec![Bundle::starter().unwrap()]].concat(), &outcomes[0].rule, Reading::Taxonomy);
+    let probe = probe.unwrap();
+    let diagnosis = probe.diagnose(&batch_of_json(probe.plan(), &suite.cases[0].suppressed).unwrap(), 0).to_string();
+    // As the page shows it, but for what is cut out.
+    let shown = page.split_once("  suppressed by ").unwrap().1.split("```").next().unwrap();
+    assert!(diagnosis.ends_with(&shown.replace("5f1c0d0e-…", "5f1c0d0e-58c4-4b0e-a4f0-6f5a0f7d1f10")), "{diagnosis}");
 }
 
 #[test]
@@ -155,8 +172,16 @@ fn each_lint_finds_what_it_is_for() {
 }
 
 #[test]
+fn a_selection_that_is_not_used_is_told_once() {
+    let pack = Pack::new("once", &[("r.yml", &RULE.replace("    condition", "    left_over: {a: b}\n    condition"))]);
+    let bundles = pack.bundles();
+    let (_, problems) = bundles[0].load(Reading::Taxonomy).unwrap();
+    assert_eq!(problems.iter().map(Remark::of_problem).collect::<Vec<_>>(), lint(&bundles, "2026-11-25"));
+}
+
+#[test]
 fn lint_looks_across_files() {
-    let exception = "title: E\npalisade: {owner: o, reason: r, expires: 2026-11-20}\n";
+    let exception = "title: E\nid: e-1\npalisade: {owner: o, reason: r, expires: 2026-11-20}\n";
     let files = [
         ("a/pack.toml", MANIFEST.1),
         ("a/rules/r.yml", RULE),
@@ -173,9 +198,106 @@ fn lint_looks_across_files() {
     let told = |today: &str| -> Vec<_> { lint(&bundles, today).iter().map(|remark| remark.check).collect() };
     // What lies loose comes before the packs.
     let (doubles, tests) = (["duplicate-id", "duplicate-title"], ["test-unread", "test-of-unknown-rule"]);
-    assert_eq!(told("2026-11-19"), [doubles, tests].concat());
-    let expired = &["exception-expired"][..];
-    assert_eq!(told("2026-11-20"), [expired, &doubles, expired, &tests].concat());
+    let (expired, double) = (&["exception-expired"][..], &["duplicate-id"][..]);
+    assert_eq!(told("2026-11-19"), [&doubles[..], double, &tests].concat());
+    assert_eq!(told("2026-11-20"), [expired, &doubles, double, expired, &tests].concat());
+}
+
+/// What a look at a pack says of its tests, with and without running them.
+#[test]
+fn a_test_that_tests_nothing_is_told_of() {
+    let slip =
+        TEST.replace("silent: [{format: example, ", "silent: [{format: example, columns: {process_file_pth: a}, ");
+    let unfit = TEST.replace("fires: [{format: example, ", "fires: [{format: example, columns: {process_pid: '7'}, ");
+    for (name, test, check, grade, why) in [
+        (
+            "slip",
+            slip.as_str(),
+            "test-unread",
+            Grade::Error,
+            "the test cannot be read: silent event 1: `process_file_pth` is no event column; `process_file_path` is one",
+        ),
+        (
+            "unfit",
+            &unfit,
+            "test-unread",
+            Grade::Error,
+            "the test cannot be read: fires event 1: the column `process_pid` takes a whole number of 64 bits, not \"7\"",
+        ),
+        ("key", &TEST.replace("fires", "fire"), "test-unread", Grade::Error, "unknown field `fire`"),
+        ("empty", "# later\n", "test-unread", Grade::Error, "there is no test in this file"),
+        ("eventless", "rule: shell_started\n", "test-without-events", Grade::Error, "`shell_started` has no events"),
+        ("unknown", &TEST.replace("rule: 3f", "rule: 4f"), "test-of-unknown-rule", Grade::Error, "no rule of p nor"),
+        ("silent", &TEST.replace("fires", "# fires"), "untested", Grade::Warning, "that the rule matches"),
+    ] {
+        let files = [MANIFEST, ("rules/r.yml", RULE), ("tests/a.yml", test), ("tests/r.yml", TEST)];
+        let pack = Pack::new(name, if name == "silent" { &files[..3] } else { &files });
+        let bundles = pack.bundles();
+        let remarks = lint(&bundles, "2026-11-25");
+        let told: Vec<_> = remarks.iter().map(|remark| (remark.check, remark.grade)).collect();
+        assert_eq!(told, [(check, grade)], "{name}: {remarks:?}");
+        assert!(remarks[0].why.contains(why), "{name}: {}", remarks[0].why);
+        assert!(check == "untested" || remarks[0].path.ends_with("tests/a.yml"), "{name}: {}", remarks[0]);
+        // What cannot be read is told of when tests are run, too, and the others are run.
+        let suite = Suite::new(&bundles[0], 0).unwrap();
+        assert_eq!(suite.remarks, if check == "test-unread" { remarks } else { Vec::new() });
+        assert!(!suite.cases.is_empty());
+    }
+}
+
+#[test]
+fn one_test_of_a_file_that_is_wrong_leaves_the_others() {
+    let many = format!("---\n{TEST}---\nrule: [1]\n---\n{TEST}---\n");
+    let pack = Pack::new("many", &[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", &many), ("tests/s.yml", "a: [\n")]);
+    let bundles = pack.bundles();
+    let (cases, remarks) = cases::read(&bundles[0]);
+    assert_eq!((cases.len(), remarks.len()), (2, 2), "{remarks:?}");
+    assert!(remarks[0].path.ends_with("r.yml") && remarks[1].path.ends_with("s.yml"), "{remarks:?}");
+}
+
+#[test]
+fn an_event_that_the_logsource_does_not_mean_is_noted() {
+    let test = TEST.replace("silent: [{format: example, ", "silent: [{format: exampel, event: {}}, {format: example, ");
+    let pack = Pack::new("beside", &[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", &test)]);
+    let bundles = pack.bundles();
+    let suite = Suite::new(&bundles[0], 0).unwrap();
+    let outcome = suite.run(&suite.cases[0]).unwrap();
+    assert_eq!((outcome.events, outcome.failures), (3, Vec::new()));
+    assert!(outcome.notes.len() == 1 && outcome.notes[0].starts_with("silent event 1: of format exampel, class 0"));
+}
+
+#[test]
+fn what_holds_no_rules_is_no_success() {
+    for (files, is_empty) in [
+        (&[("notes.md", "x")][..], true),
+        (&[("r.yml", "# later\n")], true),
+        (&[MANIFEST], true),
+        (&[MANIFEST, ("rules/README.md", "x")], true),
+        (&[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", TEST)], false),
+        (&[MANIFEST, ("correlations/c.toml", "x")], false),
+    ] {
+        let pack = Pack::new("empty", files);
+        let remarks = lint(&pack.bundles(), "2026-11-25");
+        let told: Vec<_> = remarks.iter().map(|own| (own.check, own.path.starts_with(&pack.0))).collect();
+        assert_eq!(told, if is_empty { vec![("no-rules", true)] } else { Vec::new() }, "{files:?}");
+    }
+}
+
+#[test]
+fn a_rule_of_a_bundle_has_its_file() {
+    let (other, unnamed) =
+        (RULE.replace("id: 3f", "id: zf"), RULE.replace("id: 3f0a5c7e-2b1d-4c55-9f0e-0a1b2c3d4e5f\n", ""));
+    let files = [MANIFEST, ("rules/a.yml", &other), ("rules/b.yml", RULE), ("rules/c.yml", &unnamed)];
+    let pack = Pack::new("file", &files);
+    let bundles = pack.bundles();
+    let (rules, problems) = bundles[0].load(Reading::Taxonomy).unwrap();
+    assert_eq!(problems, []);
+    let files = bundles[0].files();
+    let mut told: Vec<_> = rules.rules().iter().map(|rule| files[&rule.uid].strip_prefix(&pack.0).unwrap()).collect();
+    // By id; the one without has the hash of its title, wherever that is.
+    told.retain(|file| !file.ends_with("c.yml"));
+    assert_eq!(told, ["rules/b.yml", "rules/a.yml"].map(std::path::Path::new));
+    assert_eq!((rules.rules().len(), files.len()), (3, 3));
 }
 
 #[test]
@@ -253,7 +375,13 @@ fn a_diagnosis_names_the_part_that_failed() {
         assert_eq!(diagnosis.reasons, reasons, "{diagnosis}");
         assert!(diagnosis.to_string().contains(if holds { ": matches\n" } else { ": does not match\n" }));
     }
-    assert!(matches!(Probe::new(&bundles, "other", Reading::Taxonomy), Err(ProbeError::Unknown(_))));
+    for (wanted, why) in [
+        ("other", "there is no rule with the id, name or title `other`"),
+        ("started  SHELL", "there is no rule with the id, name or title `started  SHELL`; like it are `Shell Started`"),
+    ] {
+        let told = Probe::new(&bundles, wanted, Reading::Taxonomy).unwrap_err();
+        assert!(matches!(told, ProbeError::Unknown { .. }) && told.to_string() == why, "{told}");
+    }
 }
 
 #[test]
@@ -333,6 +461,8 @@ fn a_layer_counts_the_rules_of_a_technique() {
         told.iter().map(|t| (t["techniqueID"].as_str().unwrap(), t["score"].as_u64(), t["comment"].as_str())).collect();
     assert_eq!(told, [("T1059.004", Some(2), Some("Shell Started; Other")), ("T1610", Some(1), Some("Other"))]);
     assert_eq!(layer["gradient"]["maxValue"], 2);
+    // A filter of platforms would hide techniques that rules of other platforms claim.
+    assert!(layer.get("filters").is_none());
     assert!(layer["description"].as_str().unwrap().starts_with("3 rules claim 2 techniques, 1 claim none"));
 }
 

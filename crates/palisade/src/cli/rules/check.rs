@@ -1,13 +1,14 @@
 //! `palisade rules check`: what is wrong with rules, before they are in force.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
+use palisade::correlate::Spec;
 use palisade::rules::verify::{Grade, JunitCase, JunitSuite, Remark, junit, lint};
-use palisade::rules::{Reading, Rule};
+use palisade::rules::{Pack, Reading, Rule, RuleSet};
 use palisade::{Error, Result};
 
 use super::{bundles, count, today};
@@ -39,17 +40,21 @@ impl Check {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         let bundles = bundles(&self.paths)?;
         let mut remarks = Vec::new();
-        let mut rules: Vec<Rule> = Vec::new();
+        let mut rules: Vec<(String, PathBuf)> = Vec::new();
+        // As in force: exceptions may be from rules of another pack, and of the one that is built in.
+        let mut all = RuleSet::starter().map_err(|e| Error::Rules(e.to_string()))?;
         for bundle in &bundles {
             let (set, problems) = bundle.load(Reading::Taxonomy).map_err(|e| Error::Rules(e.to_string()))?;
             remarks.extend(problems.iter().map(Remark::of_problem));
+            let files = bundle.files();
+            let file = |rule: &Rule| files.get(&rule.uid).cloned().unwrap_or_else(|| bundle.name.clone().into());
             if !self.sources.is_empty() && !self.sources.iter().any(|name| name == "auto") {
                 let formats: Vec<&str> = self.sources.iter().map(String::as_str).collect();
                 let report = set.report(&formats);
                 let remark = |check: &'static str, rule: &Rule, why: String| Remark {
                     grade: Grade::Warning,
                     check,
-                    path: bundle.name.clone().into(),
+                    path: file(rule),
                     rule: Some(rule.title.clone()),
                     why,
                 };
@@ -59,10 +64,17 @@ impl Check {
                 };
                 remarks.extend(report.unknown_fields.iter().map(unknown));
             }
-            rules.extend(set.rules().iter().cloned());
+            remarks.extend(set.packs().iter().flat_map(Pack::correlations).filter_map(|path| correlation(path)));
+            rules.extend(set.rules().iter().map(|rule| (rule.title.clone(), file(rule))));
+            all = all.merge(set);
         }
+        remarks.extend(all.remarks().iter().map(Remark::of_problem));
         remarks.extend(lint(&bundles, &today()));
-        remarks.sort_by(|a, b| (&a.path, &a.rule, a.grade, a.check).cmp(&(&b.path, &b.rule, b.grade, b.check)));
+        remarks.sort_by(|a, b| {
+            (&a.path, &a.rule, a.grade, a.check, &a.why).cmp(&(&b.path, &b.rule, b.grade, b.check, &b.why))
+        });
+        // Loading and the look at the text may say the same.
+        remarks.dedup();
         let errors = remarks.iter().filter(|remark| remark.grade == Grade::Error).count();
         let warnings = remarks.len() - errors;
         match self.format.unwrap_or(if json { Form::Json } else { Form::Text }) {
@@ -86,6 +98,16 @@ impl Check {
     }
 }
 
+/// What is wrong with a correlation of a pack. A pipeline with it would not start.
+fn correlation(path: &Path) -> Option<Remark> {
+    let parsed = match std::fs::read_to_string(path) {
+        Ok(text) => Spec::parse(&text).map(drop).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
+    let why = format!("the correlation cannot be used: {}", parsed.err()?);
+    Some(Remark { grade: Grade::Error, check: "correlation-refused", path: path.to_owned(), rule: None, why })
+}
+
 fn print(remark: &Remark) {
     let colour = if remark.grade == Grade::Error { AnsiColor::Red } else { AnsiColor::Yellow };
     let style = Style::new().bold().fg_color(Some(colour.into()));
@@ -94,18 +116,25 @@ fn print(remark: &Remark) {
     anstream::println!("{style}{}{style:#}{}", remark.grade.name(), printable(rest));
 }
 
-/// A test for each rule, and one for each file with remarks of its own.
-fn as_junit(rules: &[Rule], remarks: &[Remark], strict: bool) -> String {
-    let mut cases: BTreeMap<&str, JunitCase> = BTreeMap::new();
-    let case = |name: &str| JunitCase { class: "rules".into(), name: name.to_owned(), ..JunitCase::default() };
-    for rule in rules {
-        cases.entry(&rule.title).or_insert_with(|| case(&rule.title));
+/// A test for each rule, by its title and file, and one for each file with remarks of its own.
+fn as_junit(rules: &[(String, PathBuf)], remarks: &[Remark], strict: bool) -> String {
+    let case = |name: &str, file: &str| JunitCase {
+        class: "rules".into(),
+        name: name.to_owned(),
+        file: file.to_owned(),
+        ..JunitCase::default()
+    };
+    let mut cases: BTreeMap<(String, String), JunitCase> = BTreeMap::new();
+    for (title, path) in rules {
+        let file = path.display().to_string();
+        let made = case(title, &file);
+        cases.entry((title.clone(), file)).or_insert(made);
     }
-    let files: Vec<String> = remarks.iter().map(|remark| remark.path.display().to_string()).collect();
-    for (remark, file) in remarks.iter().zip(&files) {
-        let name = remark.rule.as_deref().unwrap_or(file);
-        let case = cases.entry(name).or_insert_with(|| case(name));
-        case.file.clone_from(file);
+    for remark in remarks {
+        let file = remark.path.display().to_string();
+        let name = remark.rule.clone().unwrap_or_else(|| file.clone());
+        let made = case(&name, &file);
+        let case = cases.entry((name, file)).or_insert(made);
         if strict || remark.grade == Grade::Error {
             case.failures.push((format!("{} [{}]", remark.why, remark.check), remark.to_string()));
         } else {

@@ -30,6 +30,9 @@ impl Coverage {
             names.push(bundle.name.clone());
             all = all.merge(rules);
         }
+        if all.rules().is_empty() {
+            return Err(Error::Usage(format!("there are no rules in {}", names.join(", "))));
+        }
         let layer = navigator_layer(&names.join(", "), all.rules());
         let text = serde_json::to_string_pretty(&layer).map_err(|e| Error::State(e.to_string()))? + "\n";
         match &self.out {

@@ -35,6 +35,10 @@ impl Eval {
         let unusable = |e: palisade::rules::Error| Error::Rules(e.to_string());
         let (rules, problems) = RuleSet::load_as(&self.rules, Reading::AsWritten).map_err(unusable)?;
         tell(&problems, json);
+        if rules.rules().is_empty() {
+            let shown: Vec<String> = self.rules.iter().map(|path| path.display().to_string()).collect();
+            eprintln!("there are no rules in {}, so that nothing will match", shown.join(", "));
+        }
         let mut replay = Replay::new(rules.as_of(super::at())).map_err(unusable)?;
         let shown = self.events.display().to_string();
         let read = |why| Error::io(format!("reading {shown}"))(why);

@@ -1,5 +1,5 @@
-//! `palisade rules explain`: why a rule holds for an event, or does not. The event is decoded as a stream decodes it, secrets
-//! replaced, so that what is explained is what a stream sees.
+//! `palisade rules explain`: why a rule holds for an event, or does not, and which exception suppresses the match. The event
+//! is decoded as a stream decodes it, secrets replaced, so that what is explained is what a stream sees.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use clap::Args;
 use palisade::events::clock::Tolerance;
-use palisade::events::{Chunk, EventBatch, FieldPlan, Lane, LaneClock};
+use palisade::events::{Chunk, EventBatch, FieldPlan, Lane, LaneClock, time};
 use palisade::ingest::{Decoded, Format, Settings, decoder};
-use palisade::rules::verify::{Probe, ProbeError};
+use palisade::rules::verify::{Bundle, Probe, ProbeError};
 use palisade::rules::{JsonEvent, Reading, batch_of_json};
 use palisade::{Error, Result};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
-use super::bundles;
+use super::{bundles, tell};
 use crate::cli::must_exist;
 use crate::cli::term::{printable, say};
 
@@ -35,7 +36,7 @@ pub(crate) struct Explain {
     /// File with the event, or with several; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     event: PathBuf,
-    /// Packs, folders and files of rules, separated by commas; the pack that is built in if absent.
+    /// Packs, folders and files of rules and exceptions, separated by commas, beside the pack that is built in.
     #[arg(long, value_delimiter = ',', value_name = "PATH")]
     rules: Vec<PathBuf>,
     /// Format of the event, such as k8s_audit; as-written takes the fields of a JSON object as they are, as `rules eval`
@@ -49,10 +50,16 @@ impl Explain {
         must_exist(std::slice::from_ref(&self.event))?;
         let format = self.format.as_deref().unwrap_or("auto");
         let reading = if format == AS_WRITTEN { Reading::AsWritten } else { Reading::Taxonomy };
-        let probe = Probe::new(&bundles(&self.rules)?, &self.rule, reading).map_err(|e| match e {
-            ProbeError::Unknown(_) => Error::Usage(e.to_string()),
+        let mut bundles = bundles(&self.rules)?;
+        if !self.rules.is_empty() && reading == Reading::Taxonomy {
+            // As on a stream, packs stand beside the one that is built in: its rules may be what they except.
+            bundles.push(Bundle::starter().map_err(|e| Error::Rules(e.to_string()))?);
+        }
+        let probe = Probe::new(&bundles, &self.rule, reading).map_err(|e| match e {
+            ProbeError::Unknown { .. } => Error::Usage(e.to_string()),
             other => Error::Rules(other.to_string()),
         })?;
+        tell(probe.problems(), json);
         let bytes = self.read()?;
         let records = records(&bytes);
         let (batch, refused) = if format == AS_WRITTEN {
@@ -126,13 +133,24 @@ fn decoded(format: &str, plan: &Arc<FieldPlan>, records: &[&[u8]]) -> Result<(Ev
     Ok((out.events.finish()?, refused))
 }
 
+/// The events as they are. They happen now, as for `rules eval`: an exception that has expired suppresses none of them.
 fn as_written(plan: &Arc<FieldPlan>, records: &[&[u8]]) -> Result<(EventBatch, Vec<String>)> {
     let mut events = Vec::new();
     let mut refused = Vec::new();
-    for record in records {
+    let now = Value::from(time::format_rfc3339(super::at()));
+    let columns: serde_json::Map<String, Value> = std::iter::once(("time".to_owned(), now)).collect();
+    for (record, number) in records.iter().zip(1..) {
         match serde_json::from_slice(record) {
-            Ok(event) => events.push(JsonEvent { format: "json".into(), event, ..JsonEvent::default() }),
-            Err(e) => refused.push(format!("not JSON: {e}")),
+            Ok(event @ Value::Object(_)) => {
+                events.push(JsonEvent {
+                    format: "json".into(),
+                    columns: columns.clone(),
+                    event,
+                    ..JsonEvent::default()
+                });
+            }
+            Ok(_) => refused.push(format!("record {number}: JSON, but no object")),
+            Err(e) => refused.push(format!("record {number}: not JSON: {e}")),
         }
     }
     Ok((batch_of_json(plan, &events)?, refused))

@@ -32,6 +32,7 @@ impl Test {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
         let mut sum = Sum::default();
         let mut suites = Vec::new();
+        let mut untested = Vec::new();
         for bundle in bundles(&self.paths)? {
             let suite = Suite::new(&bundle, super::at()).map_err(|e| Error::Rules(e.to_string()))?;
             let mut junit = JunitSuite { name: bundle.name.clone(), cases: Vec::new() };
@@ -41,8 +42,13 @@ impl Test {
             let left_out = left_out.map(|problem| (problem.path.clone(), problem.to_string()));
             let unread = suite.remarks.iter().map(|remark| (remark.path.clone(), remark.to_string()));
             for remark in &suite.remarks {
-                eprintln!("{}", printable(&remark.to_string()));
+                if json {
+                    eprintln!("{}", serde_json::json!({ "remark": remark }));
+                } else {
+                    eprintln!("{}", printable(&remark.to_string()));
+                }
             }
+            let before = sum.passed + sum.failed;
             for (path, why) in left_out.chain(unread) {
                 sum.failed += 1;
                 junit.cases.push(JunitCase {
@@ -61,7 +67,19 @@ impl Test {
                 show(&outcome, secs, json)?;
                 junit.cases.push(as_junit(&bundle.name, &outcome, secs));
             }
+            if sum.passed + sum.failed == before {
+                untested.push(suites.len());
+            }
             suites.push(junit);
+        }
+        // Where there are tests of others, nobody would notice that there are none of these.
+        if untested.len() < suites.len() {
+            for place in untested {
+                if let Some(suite) = suites.get_mut(place) {
+                    sum.failed += 1;
+                    suite.cases.push(fail_untested(&suite.name, json));
+                }
+            }
         }
         if let Some(path) = &self.junit {
             std::fs::write(path, junit(&suites)).map_err(Error::io(format!("writing {}", path.display())))?;
@@ -84,6 +102,22 @@ impl Test {
             ))?;
         }
         Ok(if sum.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Says that a pack or a folder has no tests, which is a failure of its own.
+fn fail_untested(name: &str, json: bool) -> JunitCase {
+    let why = format!("there are no tests in {name}: a pack has them in its folder `tests`");
+    if json {
+        eprintln!("{}", serde_json::json!({ "untested": name, "why": why }));
+    } else {
+        eprintln!("{}", printable(&why));
+    }
+    JunitCase {
+        class: name.to_owned(),
+        name: name.to_owned(),
+        failures: vec![(why, String::new())],
+        ..JunitCase::default()
     }
 }
 
@@ -122,6 +156,9 @@ fn show(outcome: &Outcome, secs: f64, json: bool) -> Result<()> {
         let text = failure.to_string().trim_end().replace('\n', "\n       ");
         anstream::println!("     {}: {}", outcome.path.display(), printable(&text));
     }
+    for note in &outcome.notes {
+        anstream::println!("     {}: note: {}", outcome.path.display(), printable(note));
+    }
     Ok(())
 }
 
@@ -133,6 +170,6 @@ fn as_junit(bundle: &str, outcome: &Outcome, secs: f64) -> JunitCase {
         file: outcome.path.display().to_string(),
         secs,
         failures: outcome.failures.iter().map(|own| failure(own.to_string())).collect(),
-        notes: Vec::new(),
+        notes: outcome.notes.clone(),
     }
 }
