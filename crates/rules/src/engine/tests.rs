@@ -199,6 +199,17 @@ fn a_plan_that_lacks_a_path_is_refused() {
 }
 
 #[test]
+fn fields_of_another_plan_are_not_taken_for_its_own() {
+    let engine = compile(&rule("r", &json!({"s": {"F": "x"}, "condition": "s"}))).unwrap();
+    let other = Arc::new(FieldPlan::new(["G"]));
+    let events = [json!({"F": "x", "G": "y"}), json!({"F": "y", "G": "x"})].map(event);
+    for plan in [engine.plan(), &Arc::new(FieldPlan::new(["F"])), &other] {
+        let batch = batch_of_json(plan, &events).unwrap();
+        assert_eq!(matches_of(&engine, &batch), [("r".to_owned(), 0)], "{:?}", plan.paths());
+    }
+}
+
+#[test]
 fn keywords_are_sought_in_text_that_is_no_json_too() {
     use palisade_events::EventBuilder;
     let engine = compile(&rule("r", &json!({"s": ["rm -rf"], "condition": "s"}))).unwrap();
