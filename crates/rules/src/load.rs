@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_events::id;
+use rsigma_parser::fieldpath::first_unescaped;
 use rsigma_parser::parse_sigma_yaml;
 use serde_yaml_ng::Value;
 
@@ -281,6 +282,7 @@ fn check(document: &str) -> Result<(), String> {
     for part in serde_yaml_ng::Deserializer::from_str(document) {
         let value = Value::deserialize(part).map_err(|e| e.to_string())?;
         let (detection, filter) = (value.get("detection"), value.get("filter"));
+        let has_arrays = value.get("sigma-version").and_then(Value::as_u64) == Some(3);
         if let Some(filter) = filter {
             check_targets(filter.get("rules"))?;
         }
@@ -290,7 +292,9 @@ fn check(document: &str) -> Result<(), String> {
                 Some("condition") => check_condition(selection)?,
                 Some("timeframe") => {}
                 Some("rules") if filter.is_some() => {}
-                Some(name) => check_selection(selection).map_err(|why| format!("selection `{name}`: {why}"))?,
+                Some(name) => {
+                    check_selection(selection, has_arrays).map_err(|why| format!("selection `{name}`: {why}"))?
+                }
             }
         }
     }
@@ -327,14 +331,17 @@ fn check_condition(condition: &Value) -> Result<(), String> {
     }
 }
 
-fn check_selection(selection: &Value) -> Result<(), String> {
+/// `has_arrays` says that brackets in a field's name select members of arrays, as from version 3 on.
+fn check_selection(selection: &Value, has_arrays: bool) -> Result<(), String> {
     match selection {
-        Value::Sequence(parts) => parts.iter().try_for_each(check_selection),
+        Value::Sequence(parts) => parts.iter().try_for_each(|part| check_selection(part, has_arrays)),
         Value::Mapping(items) => items.iter().try_for_each(|(key, value)| {
             let key = key.as_str().ok_or("a field whose name is no text")?;
             let at = |why| format!("field `{key}`: {why}");
             match value {
                 Value::Sequence(values) => values.iter().try_for_each(check_scalar).map_err(at),
+                // An array match is refused later, where it is known what could be written instead.
+                Value::Mapping(_) if has_arrays && first_unescaped(key, b'[').is_some() => Ok(()),
                 value => check_scalar(value).map_err(at),
             }
         }),
@@ -395,6 +402,7 @@ mod tests {
             assert_eq!(rules, 0, "{to}");
             assert!(problems[0].1.contains(part) && problems[0].2, "{to}: {problems:?}");
         }
+        assert!(load(&RULE.replace("{F: x}", "{'F[any]': {x: y}}")).1[0].1.contains("mapping as a value"));
         let v3 = RULE.replace("title: A", "title: A\nsigma-version: 3").replace("{F: x}", "{'F[any].x': x}");
         assert!(load(&v3).1[0].1.contains("array matching"));
     }

@@ -192,6 +192,15 @@ fn one_engine_serves_many_threads() {
 }
 
 #[test]
+fn brackets_before_array_matching_are_part_of_the_name() {
+    for (field, key) in [("a[b]", "a[b]"), ("a[any].x", "a[any].x"), ("a\\[0\\]", "a[0]")] {
+        let detection = json!({"s": {field: "v"}, "condition": "s"});
+        assert_eq!(holds(&detection, event(json!({key: "v"}))), Ok(true), "{field}");
+        assert_eq!(holds(&detection, event(json!({"a": [{"x": "v"}]}))), Ok(false), "{field}");
+    }
+}
+
+#[test]
 fn a_plan_that_lacks_a_path_is_refused() {
     let (rules, _) = RuleSet::parse("r.yml", &rule("r", &json!({"s": {"F": "x"}, "condition": "s"})));
     let error = rules.compile(&Arc::new(FieldPlan::new(["G"]))).unwrap_err();
