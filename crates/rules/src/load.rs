@@ -280,7 +280,7 @@ fn title(document: &str) -> Option<String> {
 fn check(document: &str) -> Result<(), String> {
     use serde::Deserialize;
     for part in serde_yaml_ng::Deserializer::from_str(document) {
-        let value = Value::deserialize(part).map_err(|e| e.to_string())?;
+        let value = Value::deserialize(part).map_err(|e| unread_yaml(&e.to_string()))?;
         let (detection, filter) = (value.get("detection"), value.get("filter"));
         let has_arrays = value.get("sigma-version").and_then(Value::as_u64) == Some(3);
         if let Some(filter) = filter {
@@ -353,8 +353,23 @@ fn check_scalar(value: &Value) -> Result<(), String> {
     match value {
         Value::Mapping(_) | Value::Sequence(_) => Err("a list or mapping as a value".into()),
         Value::Tagged(_) => Err("a tagged value".into()),
-        Value::Number(n) if n.is_u64() && !n.is_i64() => Err(format!("the number {n}, which is beyond 64 bits")),
+        Value::Number(n) if n.is_u64() && !n.is_i64() => Err(format!("the number {n}: {BEYOND_64_BITS}")),
+        // So many digits are read as a float.
+        Value::Number(n) if n.is_f64() && n.as_f64().is_some_and(|f| f.abs() >= 2f64.powi(127)) => {
+            Err(format!("the number {n}: {BEYOND_64_BITS}"))
+        }
         _ => Ok(()),
+    }
+}
+
+/// Events do have such numbers: they are compared as the text of their digits.
+const BEYOND_64_BITS: &str = "whole numbers beyond 64 bits are written in quotes, which keep all digits";
+
+/// What is wrong with YAML, in words that help its author.
+fn unread_yaml(why: &str) -> String {
+    match ["as u128", "as i128"].iter().any(|kind| why.contains(kind)) {
+        true => format!("{why}: {BEYOND_64_BITS}"),
+        false => why.to_owned(),
     }
 }
 
@@ -385,7 +400,10 @@ mod tests {
             ("{F: x}", "{F: {a: b}}", "mapping as a value"),
             ("{F: x}", "{F: [[a]]}", "mapping as a value"),
             ("{F: x}", "{1: x}", "no text"),
-            ("{F: x}", "{F: 18446744073709551615}", "64 bits"),
+            ("{F: x}", "{F: 18446744073709551615}", "in quotes"),
+            ("{F: x}", "{F: 18446744073709551616}", "in quotes"),
+            ("{F: x}", "{F: [-9223372036854775809]}", "in quotes"),
+            ("{F: x}", "{F: 340282366920938463463374607431768211456}", "in quotes"),
             ("{F: x}", "{}", "no items"),
             ("{F: x}", "{F: []}", "empty list"),
             ("condition: s", "condition: s\n  timeframe: 5m", "timeframe"),
