@@ -41,7 +41,8 @@ fn entities_are_shared_and_follow_slices() {
 #[test]
 fn raw_fields_are_known_by_their_plan() {
     let batch = batch(&[Some("web"), None]);
-    let [same, other, more] = [&["verb"][..], &["user"], &["user", "verb"]].map(|paths| Arc::new(FieldPlan::new(paths)));
+    let [same, other, more] =
+        [&["verb"][..], &["user"], &["user", "verb"]].map(|paths| Arc::new(FieldPlan::new(paths)));
     for (batch, is_own) in [(batch.clone(), true), (batch.slice(1, 1), true), (batch.with_fields(Vec::new()), false)] {
         assert_eq!(batch.fields_of(&same).is_some(), is_own);
         assert!(batch.fields_of(&other).is_none() && batch.fields_of(&more).is_none());

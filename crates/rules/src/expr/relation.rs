@@ -10,6 +10,9 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 /// Up to so many pairs are looked at one by one, which costs less than to arrange the values first.
 const PAIRS_MAX: usize = 64;
 
+/// Most bytes of text that one automaton looks for: it takes some dozen times as much memory.
+const AUTOMATON_BYTES_MAX: usize = 1 << 18;
+
 /// How the values of two fields relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Relation {
@@ -36,11 +39,11 @@ impl Relation {
         if left.len().saturating_mul(right.len()) <= PAIRS_MAX {
             return left.iter().any(|l| right.iter().any(|r| self.holds(l.as_ref(), r.as_ref())));
         }
-        let (left, right) = (left.iter().map(AsRef::as_ref), right.iter().map(AsRef::as_ref));
+        let (mut left, right) = (left.iter().map(AsRef::as_ref), right.iter().map(AsRef::as_ref));
         match self {
             Self::Equal => {
                 let right: HashSet<&str> = right.collect();
-                left.into_iter().any(|l| right.contains(l))
+                left.any(|l| right.contains(l))
             }
             Self::StartsWith => any_begins(left, right, |a, b| a.bytes().cmp(b.bytes()), |l, r| l.starts_with(r)),
             Self::EndsWith => {
@@ -70,16 +73,33 @@ fn any_begins<'t>(
     })
 }
 
-fn any_contains<'t>(mut left: impl Iterator<Item = &'t str>, right: impl Iterator<Item = &'t str>) -> bool {
+fn any_contains<'t>(left: impl Iterator<Item = &'t str> + Clone, right: impl Iterator<Item = &'t str>) -> bool {
     let right: HashSet<&str> = right.collect();
     let mut needles: Vec<&str> = Vec::with_capacity(right.len());
     needles.extend(right);
-    // An automaton that is used once is not worth more work.
-    match AhoCorasick::builder().kind(Some(AhoCorasickKind::NoncontiguousNFA)).build(&needles) {
-        Ok(automaton) => left.any(|l| automaton.is_match(l)),
-        // More text than an automaton has states for.
-        Err(_) => left.any(|l| needles.iter().any(|r| l.contains(r))),
+    let few = |needles: &[&str]| left.clone().any(|l| needles.iter().any(|r| l.contains(r)));
+    let mut rest = needles.as_slice();
+    while let Some(first) = rest.first() {
+        let mut bytes = 0;
+        let fits = |r: &&&str| {
+            bytes += r.len();
+            bytes <= AUTOMATON_BYTES_MAX
+        };
+        let (needles, others) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        rest = others;
+        let found = match first.len() > AUTOMATON_BYTES_MAX {
+            true => few(needles),
+            // An automaton that is used once is not worth more work.
+            false => match AhoCorasick::builder().kind(Some(AhoCorasickKind::NoncontiguousNFA)).build(needles) {
+                Ok(automaton) => left.clone().any(|l| automaton.is_match(l)),
+                Err(_) => few(needles),
+            },
+        };
+        if found {
+            return true;
+        }
     }
+    false
 }
 
 #[cfg(test)]
@@ -106,6 +126,19 @@ mod tests {
                 prop_assert_eq!(relation.any(&left, &right), expected, "{:?}", relation);
             }
         }
+    }
+
+    #[test]
+    fn long_texts_are_sought_too() {
+        let long = |end: &str| "x".repeat(AUTOMATON_BYTES_MAX) + end;
+        let left: Vec<String> = (0..8).map(|n| format!("{n}{}", long("yes"))).collect();
+        let others: Vec<String> = (0..9).map(|n| format!("{}{n}", "x".repeat(AUTOMATON_BYTES_MAX / 4))).collect();
+        for (end, holds) in [("yes", true), ("no", false)] {
+            let right = [others.clone(), vec![long(end)], others.clone()].concat();
+            assert_eq!(Relation::Contains.any(&left, &right), holds);
+        }
+        let right = [others.clone(), vec!["xy".into()]].concat();
+        assert!(Relation::Contains.any(&left, &right) && !Relation::Contains.any(&left, &others));
     }
 
     #[test]
