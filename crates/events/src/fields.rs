@@ -167,9 +167,9 @@ pub enum FieldValue {
     Int(i64),
     /// A larger unsigned integer.
     UInt(u64),
-    /// Any other number.
+    /// A number that is no whole one as it is written.
     Float(f64),
-    /// Text.
+    /// Text, or the digits of a whole number beyond 64 bits.
     Str(Box<str>),
     /// An object: present, but not comparable.
     Object,
