@@ -13,7 +13,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use crate::entity::{EntityColumn, EntityKind};
-use crate::fields::FieldColumn;
+use crate::fields::{FieldColumn, FieldPlan};
 use crate::position::Position;
 use crate::schema::{self, COLUMNS, Flag, Int, Long, Text, Time, Word, Words, col};
 use crate::{Error, Result};
@@ -89,6 +89,13 @@ impl EventBatch {
     /// The raw fields, by their number in the plan of the builder. Empty for batches built without a plan.
     pub fn fields(&self) -> &[FieldColumn] {
         &self.fields
+    }
+
+    /// The raw fields, if they are those of a plan: that of the builder, or one with the same paths.
+    pub fn fields_of(&self, plan: &Arc<FieldPlan>) -> Option<&[FieldColumn]> {
+        let is_whole = self.fields.len() == plan.paths().len();
+        let is_own = || self.fields.iter().enumerate().all(|(number, column)| column.is_of(plan, number));
+        (is_whole && is_own()).then_some(&*self.fields)
     }
 
     /// The same rows with other raw fields beside them.

@@ -176,9 +176,9 @@ pub enum FieldValue {
     Int(i64),
     /// A larger unsigned integer.
     UInt(u64),
-    /// Any other number.
+    /// A number that is no whole one as it is written.
     Float(f64),
-    /// Text.
+    /// Text, or the digits of a whole number beyond 64 bits.
     Str(Box<str>),
     /// An object: present, but not comparable.
     Object,
@@ -246,9 +246,21 @@ pub struct FieldColumn {
     values: Vec<FieldValue>,
     ends: Vec<u32>,
     codes: Vec<u32>,
+    /// The plan of the path, and its number there.
+    path: Option<(Arc<FieldPlan>, usize)>,
 }
 
 impl FieldColumn {
+    /// Whether these are the values of path number `number` of a plan, be it of that plan or of another with the same path
+    /// at the same place.
+    pub fn is_of(&self, plan: &Arc<FieldPlan>, number: usize) -> bool {
+        self.path.as_ref().is_some_and(|(own, place)| {
+            *place == number
+                && (Arc::ptr_eq(own, plan)
+                    || own.paths.get(number).is_some_and(|path| plan.paths.get(number) == Some(path)))
+        })
+    }
+
     /// The distinct values of the batch, in order of first appearance.
     pub fn values(&self) -> &[FieldValue] {
         &self.values
@@ -270,7 +282,7 @@ impl FieldColumn {
             codes.extend_from_slice(self.codes(row));
             ends.push(codes.len() as u32);
         }
-        Self { values: self.values.clone(), ends, codes }
+        Self { values: self.values.clone(), ends, codes, path: self.path.clone() }
     }
 }
 
@@ -405,12 +417,14 @@ impl FieldsBuilder {
         self.rows = 0;
         self.columns
             .iter_mut()
-            .map(|builder| {
+            .enumerate()
+            .map(|(number, builder)| {
                 builder.table.clear();
                 builder.recent = [0; Outline::SLOTS];
                 builder.grew = None;
                 let mut column = std::mem::take(&mut builder.column);
                 column.ends.resize(rows, column.codes.len() as u32);
+                column.path = Some((Arc::clone(&self.plan), number));
                 column
             })
             .collect()

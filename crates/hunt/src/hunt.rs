@@ -22,7 +22,8 @@ use crate::{Error, Result, views};
 /// Bounds on what an answer may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most rows that [`Hunt::sql`] collects: an analyst's screen and memory, not an export.
+    /// Most rows that [`Hunt::sql`] collects, and findings that [`Hunt::findings_of`] does: an analyst's screen and memory,
+    /// not an export.
     pub rows_max: usize,
     /// Most bytes that sorts, joins and aggregates may hold; beyond, they spill to temporary files where they can.
     pub memory_bytes_max: usize,

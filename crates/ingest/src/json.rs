@@ -184,7 +184,7 @@ pub(crate) fn put(fields: &mut FieldsBuilder, path: usize, value: Value<'_, '_>,
     }
     if !value.is_array() {
         *left -= 1;
-        return fields.put(path, value.scalar());
+        return fields.put(path, value.field());
     }
     let mut empty = true;
     for item in value.items() {

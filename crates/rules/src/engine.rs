@@ -118,10 +118,9 @@ impl Engine {
     }
 
     fn fields<'b>(&self, batch: &'b EventBatch) -> Cow<'b, [FieldColumn]> {
-        if batch.fields().len() == self.plan.paths().len() {
-            Cow::Borrowed(batch.fields())
-        } else {
-            Cow::Owned(json::fields_of_raw(&self.plan, batch))
+        match batch.fields_of(&self.plan) {
+            Some(fields) => Cow::Borrowed(fields),
+            None => Cow::Owned(json::fields_of_raw(&self.plan, batch)),
         }
     }
 }

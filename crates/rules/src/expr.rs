@@ -2,8 +2,11 @@
 //!
 //! Two-valued throughout: a test of a missing field is false, and its negation true.
 
+mod relation;
+
 use palisade_events::schema::AnyColumn;
 
+pub(crate) use self::relation::Relation;
 use crate::predicate::Predicate;
 use crate::text::Case;
 
@@ -16,27 +19,6 @@ pub(crate) enum Source {
     Raw(Box<str>),
     /// All text of the event, for keywords.
     Event,
-}
-
-/// How the values of two fields relate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Relation {
-    Equal,
-    Contains,
-    StartsWith,
-    EndsWith,
-}
-
-impl Relation {
-    /// Whether two texts, already folded if case does not count, stand in the relation.
-    pub(crate) fn holds(self, left: &str, right: &str) -> bool {
-        match self {
-            Self::Equal => left == right,
-            Self::Contains => left.contains(right),
-            Self::StartsWith => left.starts_with(right),
-            Self::EndsWith => left.ends_with(right),
-        }
-    }
 }
 
 /// A boolean expression over the fields of one event.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_events::id;
+use rsigma_parser::fieldpath::first_unescaped;
 use rsigma_parser::parse_sigma_yaml;
 use serde_yaml_ng::Value;
 
@@ -280,8 +281,9 @@ fn title(document: &str) -> Option<String> {
 fn check(document: &str) -> Result<(), String> {
     use serde::Deserialize;
     for part in serde_yaml_ng::Deserializer::from_str(document) {
-        let value = Value::deserialize(part).map_err(|e| e.to_string())?;
+        let value = Value::deserialize(part).map_err(|e| unread_yaml(&e.to_string()))?;
         let (detection, filter) = (value.get("detection"), value.get("filter"));
+        let has_arrays = value.get("sigma-version").and_then(Value::as_u64) == Some(3);
         if let Some(filter) = filter {
             check_targets(filter.get("rules"))?;
         }
@@ -291,7 +293,9 @@ fn check(document: &str) -> Result<(), String> {
                 Some("condition") => check_condition(selection)?,
                 Some("timeframe") => {}
                 Some("rules") if filter.is_some() => {}
-                Some(name) => check_selection(selection).map_err(|why| format!("selection `{name}`: {why}"))?,
+                Some(name) => {
+                    check_selection(selection, has_arrays).map_err(|why| format!("selection `{name}`: {why}"))?
+                }
             }
         }
     }
@@ -328,14 +332,17 @@ fn check_condition(condition: &Value) -> Result<(), String> {
     }
 }
 
-fn check_selection(selection: &Value) -> Result<(), String> {
+/// `has_arrays` says that brackets in a field's name select members of arrays, as from version 3 on.
+fn check_selection(selection: &Value, has_arrays: bool) -> Result<(), String> {
     match selection {
-        Value::Sequence(parts) => parts.iter().try_for_each(check_selection),
+        Value::Sequence(parts) => parts.iter().try_for_each(|part| check_selection(part, has_arrays)),
         Value::Mapping(items) => items.iter().try_for_each(|(key, value)| {
             let key = key.as_str().ok_or("a field whose name is no text")?;
             let at = |why| format!("field `{key}`: {why}");
             match value {
                 Value::Sequence(values) => values.iter().try_for_each(check_scalar).map_err(at),
+                // An array match is refused later, where it is known what could be written instead.
+                Value::Mapping(_) if has_arrays && first_unescaped(key, b'[').is_some() => Ok(()),
                 value => check_scalar(value).map_err(at),
             }
         }),
@@ -347,8 +354,23 @@ fn check_scalar(value: &Value) -> Result<(), String> {
     match value {
         Value::Mapping(_) | Value::Sequence(_) => Err("a list or mapping as a value".into()),
         Value::Tagged(_) => Err("a tagged value".into()),
-        Value::Number(n) if n.is_u64() && !n.is_i64() => Err(format!("the number {n}, which is beyond 64 bits")),
+        Value::Number(n) if n.is_u64() && !n.is_i64() => Err(format!("the number {n}: {BEYOND_64_BITS}")),
+        // So many digits are read as a float.
+        Value::Number(n) if n.is_f64() && n.as_f64().is_some_and(|f| f.abs() >= 2f64.powi(127)) => {
+            Err(format!("the number {n}: {BEYOND_64_BITS}"))
+        }
         _ => Ok(()),
+    }
+}
+
+/// Events do have such numbers: they are compared as the text of their digits.
+const BEYOND_64_BITS: &str = "whole numbers beyond 64 bits are written in quotes, which keep all digits";
+
+/// What is wrong with YAML, in words that help its author.
+fn unread_yaml(why: &str) -> String {
+    match ["as u128", "as i128"].iter().any(|kind| why.contains(kind)) {
+        true => format!("{why}: {BEYOND_64_BITS}"),
+        false => why.to_owned(),
     }
 }
 
@@ -379,7 +401,10 @@ mod tests {
             ("{F: x}", "{F: {a: b}}", "mapping as a value"),
             ("{F: x}", "{F: [[a]]}", "mapping as a value"),
             ("{F: x}", "{1: x}", "no text"),
-            ("{F: x}", "{F: 18446744073709551615}", "64 bits"),
+            ("{F: x}", "{F: 18446744073709551615}", "in quotes"),
+            ("{F: x}", "{F: 18446744073709551616}", "in quotes"),
+            ("{F: x}", "{F: [-9223372036854775809]}", "in quotes"),
+            ("{F: x}", "{F: 340282366920938463463374607431768211456}", "in quotes"),
             ("{F: x}", "{}", "no items"),
             ("{F: x}", "{F: []}", "empty list"),
             ("condition: s", "condition: s\n  timeframe: 5m", "timeframe"),
@@ -396,6 +421,7 @@ mod tests {
             assert_eq!(rules, 0, "{to}");
             assert!(problems[0].1.contains(part) && problems[0].2, "{to}: {problems:?}");
         }
+        assert!(load(&RULE.replace("{F: x}", "{'F[any]': {x: y}}")).1[0].1.contains("mapping as a value"));
         let v3 = RULE.replace("title: A", "title: A\nsigma-version: 3").replace("{F: x}", "{'F[any].x': x}");
         assert!(load(&v3).1[0].1.contains("array matching"));
     }

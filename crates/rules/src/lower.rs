@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use rsigma_parser::fieldpath::{first_unescaped, unescape_brackets};
 use rsigma_parser::{
-    ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Modifier, Quantifier, SelectorPattern, SigmaString,
-    SigmaValue,
+    ArrayQuantifier, ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Modifier, Quantifier,
+    SelectorPattern, SigmaString, SigmaValue,
 };
 
 use crate::expr::{Expr, Shown, Source};
@@ -148,11 +149,59 @@ fn detection_expr(detection: &Detection, fields: &Fields, shown: &mut Vec<Shown>
             let item = DetectionItem { field: FieldSpec::new(None, Vec::new()), values: values.clone() };
             item_expr(&item, fields, shown)
         }
-        Detection::ArrayMatch { field, quantifier, .. } => {
-            Err(format!("`{field}[{quantifier}]`: array matching of Sigma 3"))
+        Detection::ArrayMatch { field, quantifier, body } => {
+            let instead = instead_of_match(field, quantifier, body);
+            Err(format!("`{field}[{quantifier}]`: array matching of Sigma 3; {instead}"))
         }
         Detection::And(_) | Detection::Conditional { .. } => Err("array matching of Sigma 3".into()),
     }
+}
+
+/// What says the same as an array match without being one, if anything does: a path looks into every member on its way, so
+/// that one positive item needs no match, while items side by side may be fulfilled by several members.
+fn instead_of_match(field: &str, quantifier: &ArrayQuantifier, body: &Detection) -> String {
+    match (quantifier, path_of_match(field, body)) {
+        (ArrayQuantifier::Any, Some(path)) => format!("`{path}` means any member as it is"),
+        (ArrayQuantifier::None, Some(path)) => {
+            format!("`{path}` means any member as it is: give it a selection of its own that the condition negates")
+        }
+        (ArrayQuantifier::Any | ArrayQuantifier::None, None) => "nothing else asks all of it of one member".into(),
+        (ArrayQuantifier::All | ArrayQuantifier::AllOrEmpty, _) => "nothing else asks it of every member".into(),
+    }
+}
+
+/// The path of the one item that is asked of any member, if it is the same without the match.
+fn path_of_match(field: &str, body: &Detection) -> Option<String> {
+    match body {
+        Detection::ArrayMatch { field: below, quantifier: ArrayQuantifier::Any, body } => {
+            path_of_match(&format!("{field}.{below}"), body)
+        }
+        Detection::AllOf(items) => {
+            let [DetectionItem { field: own, values }] = items.as_slice() else { return None };
+            let is_negative = |m: &Modifier| matches!(m, Modifier::Neq | Modifier::Exists);
+            let is_of_one = values.len() == 1 || !own.modifiers.contains(&Modifier::All);
+            let is_same =
+                is_of_one && !own.modifiers.iter().any(is_negative) && values.iter().all(|v| *v != SigmaValue::Null);
+            is_same.then(|| own.name.as_ref().map_or_else(|| field.to_owned(), |name| format!("{field}.{name}")))
+        }
+        _ => None,
+    }
+}
+
+/// A path without what is in brackets.
+fn unbracketed(path: &str) -> String {
+    let mut depth = 0usize;
+    path.chars()
+        .filter(|c| {
+            let is_outside = depth == 0 && *c != '[';
+            match c {
+                '[' => depth += 1,
+                ']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            is_outside
+        })
+        .collect()
 }
 
 fn item_expr(item: &DetectionItem, fields: &Fields, shown: &mut Vec<Shown>) -> Result<Expr, String> {
@@ -161,9 +210,10 @@ fn item_expr(item: &DetectionItem, fields: &Fields, shown: &mut Vec<Shown>) -> R
         return field_expr("", vec![Source::Event], wanted, fields, shown);
     };
     let at = |why: String| format!("field `{field}`: {why}");
-    if rsigma_parser::fieldpath::first_unescaped(field, b'[').is_some() {
-        return Err(at("array positions of Sigma 3".into()));
+    if first_unescaped(field, b'[').is_some() {
+        return Err(at(format!("array positions of Sigma 3; without them, `{}` means any member", unbracketed(field))));
     }
+    let field = &*unescape_brackets(field);
     let values = match fields.words(field) {
         None => item.values.clone(),
         Some(words) => in_words(words, &item.field.modifiers, &item.values).map_err(at)?,
@@ -288,5 +338,36 @@ fn one_or(mut all: Vec<Expr>, join: fn(Vec<Expr>) -> Expr) -> Option<Expr> {
         0 => None,
         1 => all.pop(),
         _ => Some(join(all)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RuleSet;
+
+    #[test]
+    fn refused_array_matches_tell_what_says_the_same() {
+        for (item, part) in [
+            ("'c[any].x': v", "`c[any]`: array matching of Sigma 3; `c.x` means any member"),
+            ("'c[any]': {x|endswith: v}", "`c.x` means any member"),
+            ("'c[any].d[any].x': [v, w]", "`c.d.x` means any member"),
+            ("'c[any]|contains': v", "`c` means any member"),
+            ("'c[none].x': v", "`c.x` means any member as it is: give it a selection of its own"),
+            ("'c[any]': {x: v, y: w}", "nothing else asks all of it of one member"),
+            ("'c[any].x|contains|all': [v, w]", "nothing else asks all of it of one member"),
+            ("'c[any].x': null", "nothing else"),
+            ("'c[none].x|neq': v", "nothing else"),
+            ("'c[any].d[all].x': v", "nothing else"),
+            ("'c[all].x': v", "nothing else asks it of every member"),
+            ("'c[all_or_empty].x': v", "nothing else asks it of every member"),
+            ("'c[0].x': v", "array positions of Sigma 3; without them, `c.x` means any member"),
+        ] {
+            let text = format!(
+                "title: t\nsigma-version: 3\nlogsource: {{product: test}}\ndetection:\n  s:\n    {item}\n  condition: s\n"
+            );
+            let (rules, problems) = RuleSet::parse("r.yml", &text);
+            let [problem] = problems.as_slice() else { panic!("{item}: {problems:?}") };
+            assert!(rules.rules().is_empty() && problem.fatal && problem.why.contains(part), "{item}: {}", problem.why);
+        }
     }
 }

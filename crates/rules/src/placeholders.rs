@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rsigma_parser::{Detection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue};
+use rsigma_parser::{Detection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue, SpecialChar, StringPart};
 use serde::Deserialize;
 
 /// The values of each placeholder.
@@ -74,12 +74,12 @@ impl Placeholders {
         if modifiers.iter().take(place).any(|m| !is_neutral(m)) {
             return Err("`expand` after a modifier that changes the placeholder".into());
         }
+        let is_regex = modifiers.contains(&Modifier::Re);
         let mut all = Vec::new();
         for value in &item.values {
             match value {
                 SigmaValue::String(s) => {
-                    let filled = self.filled(&s.original)?;
-                    all.extend(filled.iter().map(|text| SigmaValue::String(SigmaString::new(text))));
+                    all.extend(self.filled(&s.original, is_regex)?.into_iter().map(SigmaValue::String));
                 }
                 other => all.push(other.clone()),
             }
@@ -92,28 +92,82 @@ impl Placeholders {
         Ok(())
     }
 
-    /// The texts that a value stands for; `\%` is a percent sign.
-    fn filled(&self, value: &str) -> Result<Vec<String>, String> {
-        let mut all = vec![String::new()];
-        let mut rest = value;
-        while let Some(at) = rest.find('%') {
-            let (before, after) = (&rest[..at], &rest[at + 1..]);
-            if let Some(before) = before.strip_suffix('\\') {
-                all.iter_mut().for_each(|text| text.extend([before, "%"]));
-                rest = after;
-                continue;
-            }
-            all.iter_mut().for_each(|text| text.push_str(before));
-            let Some((name, after)) = after.split_once('%').filter(|(name, _)| !name.is_empty()) else {
-                return Err(format!("`expand`: `{value}` has a `%` that begins no placeholder"));
+    /// The values that a value with placeholders stands for. A backslash before a percent sign makes it one of the text.
+    fn filled(&self, value: &str, is_regex: bool) -> Result<Vec<SigmaString>, String> {
+        let mut all = vec![SigmaString::from_raw("")];
+        let mut has_escaped = false;
+        let mut rest = value.chars();
+        while let Some(c) = rest.next() {
+            let (written, meant) = match c {
+                '%' => match rest.as_str().split_once('%').filter(|(name, _)| !name.is_empty()) {
+                    Some((name, after)) => {
+                        all = self.with_placeholder(&all, name, is_regex)?;
+                        rest = after.chars();
+                        continue;
+                    }
+                    // It is as good as escaped where another is: the end of `\%name%`.
+                    None if has_escaped => (c, StringPart::Plain(c.into())),
+                    None => {
+                        let why = "has a `%` that begins no placeholder; as text it is written `\\%`";
+                        return Err(format!("`expand`: `{value}` {why}"));
+                    }
+                },
+                '*' => (c, StringPart::Special(SpecialChar::WildcardMulti)),
+                '?' => (c, StringPart::Special(SpecialChar::WildcardSingle)),
+                '\\' => {
+                    let next = rest.clone().next();
+                    if let Some('*' | '?' | '\\' | '%') = next {
+                        rest.next();
+                    }
+                    match next {
+                        Some('%') => {
+                            has_escaped = true;
+                            ('%', StringPart::Plain('%'.into()))
+                        }
+                        Some(escaped @ ('*' | '?' | '\\')) => {
+                            all.iter_mut().for_each(|own| own.original.push(c));
+                            (escaped, StringPart::Plain(escaped.into()))
+                        }
+                        _ => (c, StringPart::Plain(c.into())),
+                    }
+                }
+                c => (c, StringPart::Plain(c.into())),
             };
-            let own = self.0.get(name);
-            let own = own.ok_or_else(|| format!("`expand`: nothing fills the placeholder `%{name}%`"))?;
-            all = all.iter().flat_map(|text| own.iter().map(move |value| format!("{text}{value}"))).collect();
-            rest = after;
+            for own in &mut all {
+                own.original.push(written);
+                push(own, &meant);
+            }
         }
-        all.iter_mut().for_each(|text| text.push_str(rest));
         Ok(all)
+    }
+
+    /// Each of `all` with each value of a placeholder behind it.
+    ///
+    /// A value is read by itself, as pySigma's `ValueListPlaceholderTransformation` makes each a string of Sigma before it
+    /// joins them: its wildcards are wildcards, and its backslashes escape nothing of what follows it. In a regular
+    /// expression, of which a value is a piece, one that would is refused.
+    fn with_placeholder(&self, all: &[SigmaString], name: &str, is_regex: bool) -> Result<Vec<SigmaString>, String> {
+        let values = self.0.get(name).ok_or_else(|| format!("`expand`: nothing fills the placeholder `%{name}%`"))?;
+        let is_open = |value: &&String| value.chars().rev().take_while(|c| *c == '\\').count() % 2 == 1;
+        if let Some(value) = values.iter().find(is_open).filter(|_| is_regex) {
+            return Err(format!("`expand`: the value `{value}` of `%{name}%` escapes what follows it in the `re`"));
+        }
+        let values: Vec<SigmaString> = values.iter().map(|value| SigmaString::new(value)).collect();
+        let joined = |own: &SigmaString, value: &SigmaString| {
+            let mut own = own.clone();
+            own.original.push_str(&value.original);
+            value.parts.iter().for_each(|part| push(&mut own, part));
+            own
+        };
+        Ok(all.iter().flat_map(|own| values.iter().map(move |value| joined(own, value))).collect())
+    }
+}
+
+/// Adds a part behind the others; texts side by side are one part.
+fn push(own: &mut SigmaString, part: &StringPart) {
+    match (own.parts.last_mut(), part) {
+        (Some(StringPart::Plain(last)), StringPart::Plain(text)) => last.push_str(text),
+        _ => own.parts.push(part.clone()),
     }
 }
 
@@ -121,19 +175,52 @@ impl Placeholders {
 mod tests {
     use super::*;
 
+    const OWN: &str = r"
+[placeholders]
+admins = ['alice', 'b*']
+ports = [22, 2222]
+folder = ['C:\tmp\']
+star = ['\*']
+half = ['a\']
+";
+
+    /// The values as they are meant: wildcards as they are, those of the text escaped.
+    fn filled(value: &str, is_regex: bool) -> Result<Vec<String>, String> {
+        let meant = |own: &SigmaString| -> String {
+            let of = |part: &StringPart| match part {
+                StringPart::Plain(text) => text.replace('*', "<star>").replace('?', "<mark>"),
+                StringPart::Special(SpecialChar::WildcardMulti) => "*".into(),
+                StringPart::Special(SpecialChar::WildcardSingle) => "?".into(),
+            };
+            own.parts.iter().map(of).collect()
+        };
+        let all = Placeholders::parse(OWN).unwrap().filled(value, is_regex)?;
+        Ok(all.iter().map(|own| if is_regex { own.original.clone() } else { meant(own) }).collect())
+    }
+
     #[test]
     fn placeholders_become_their_values() {
-        let own = Placeholders::parse("[placeholders]\nadmins = [\"alice\", \"b*\"]\nports = [22, 2222]").unwrap();
         for (value, expected) in [
             ("%admins%", Ok(vec!["alice", "b*"])),
             ("x-%admins%@y", Ok(vec!["x-alice@y", "x-b*@y"])),
             ("%admins%:%ports%", Ok(vec!["alice:22", "alice:2222", "b*:22", "b*:2222"])),
             (r"100\%", Ok(vec!["100%"])),
+            (r"\%plain%ports%", Ok(vec!["%plain22", "%plain2222"])),
+            (r"\%ports%", Ok(vec!["%ports%"])),
+            (r"C:\Users\%ports%", Ok(vec![r"C:\Users%ports%"])),
+            (r"C:\Users\\%ports%", Ok(vec![r"C:\Users\22", r"C:\Users\2222"])),
             ("plain", Ok(vec!["plain"])),
+            (r"\*a\?\\*?\b\", Ok(vec![r"<star>a<mark>\*?\b\"])),
+            ("%folder%*", Ok(vec![r"C:\tmp\*"])),
+            ("%folder%?x", Ok(vec![r"C:\tmp\?x"])),
+            (r"%folder%\*", Ok(vec![r"C:\tmp\<star>"])),
+            ("%folder%%half%%admins%", Ok(vec![r"C:\tmp\a\alice", r"C:\tmp\a\b*"])),
+            (r"%half%\\%star%*", Ok(vec![r"a\\<star>*"])),
+            (r"x\%star%", Ok(vec!["x%star%"])),
             ("%nobody%", Err("`%nobody%`")),
             ("50% of", Err("begins no placeholder")),
         ] {
-            match (own.filled(value), expected) {
+            match (filled(value, false), expected) {
                 (Ok(filled), Ok(expected)) => assert_eq!(filled, expected, "{value}"),
                 (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
                 (outcome, _) => panic!("{value}: {outcome:?}"),
@@ -141,5 +228,36 @@ mod tests {
         }
         assert!(Placeholders::parse("[placeholders]\nnone = []").unwrap_err().contains("`none`"));
         assert!(Placeholders::parse("[placeholder]\na = [\"b\"]").is_err());
+    }
+
+    #[test]
+    fn values_are_pieces_of_regular_expressions() {
+        assert_eq!(filled(r"^\w+\\%admins%\d\%$", true).unwrap(), [r"^\w+\\alice\d%$", r"^\w+\\b*\d%$"]);
+        assert!(filled("%half%d", true).unwrap_err().contains("escapes what follows"));
+    }
+
+    #[test]
+    fn filled_values_match_what_they_mean() {
+        use crate::modifiers::{Demand, Scope, Wanted, demand};
+        use palisade_events::fields::FieldRef;
+        let own = Placeholders::parse(OWN).unwrap();
+        for (modifiers, value, text, holds) in [
+            (&[][..], "%folder%*", r"c:\tmp\x", true),
+            (&[], "%folder%*", r"c:\tmp*", false),
+            (&[Modifier::EndsWith], "%folder%", r"at c:\tmp\", true),
+            (&[Modifier::Contains], r"\\%ports%", r"x\22y", true),
+            (&[], "%star%", "anything", false),
+            (&[], "%star%", "*", true),
+        ] {
+            let values: Vec<_> = own.filled(value, false).unwrap().into_iter().map(SigmaValue::String).collect();
+            let Demand::Values { each, .. } = demand(modifiers, &values, Scope::Field).unwrap() else {
+                panic!("{value}")
+            };
+            let of = |wanted: &Wanted| match wanted {
+                Wanted::Tests(tests) => tests.iter().any(|test| test.holds(FieldRef::Str(text))),
+                Wanted::Nothing => false,
+            };
+            assert_eq!(each.iter().any(of), holds, "{value} on {text}");
+        }
     }
 }

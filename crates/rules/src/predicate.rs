@@ -208,7 +208,14 @@ fn whole_to_float(whole: i128, float: f64) -> Option<Ordering> {
     if float.is_nan() {
         return None;
     }
-    // Casting saturates, and every whole number here fits 65 bits, so saturation does not change the order.
+    // Casting saturates, which would make larger floats equal to the outermost whole numbers.
+    let beyond = 2f64.powi(127);
+    if float >= beyond {
+        return Some(Ordering::Less);
+    }
+    if float < -beyond {
+        return Some(Ordering::Greater);
+    }
     Some(whole.cmp(&(float.floor() as i128)).then(if float.fract() == 0.0 { Ordering::Equal } else { Ordering::Less }))
 }
 
@@ -296,6 +303,15 @@ mod tests {
         assert_eq!(Number::Float(-1.5).cmp(Number::Whole(-1)), Some(Ordering::Less));
         assert_eq!(Number::Float(f64::NAN).cmp(Number::Whole(1)), None);
         assert_eq!(Number::Float(1e300).cmp(Number::Whole(i128::from(u64::MAX))), Some(Ordering::Greater));
+        for (text, float, order) in [
+            (i128::MAX.to_string(), 1e300, Ordering::Less),
+            (i128::MIN.to_string(), -1e300, Ordering::Greater),
+            (i128::MIN.to_string(), -(2f64.powi(127)), Ordering::Equal),
+            ("18446744073709551617".into(), 18_446_744_073_709_551_616.0, Ordering::Greater),
+            ("-9223372036854775809".into(), -9_223_372_036_854_775_808.0, Ordering::Less),
+        ] {
+            assert_eq!(Number::parse(&text).unwrap().cmp(Number::Float(float)), Some(order), "{text} and {float}");
+        }
         assert_eq!(Number::parse("nan"), None);
         assert_eq!(Number::parse("-inf"), None);
     }

@@ -39,6 +39,18 @@ fn entities_are_shared_and_follow_slices() {
 }
 
 #[test]
+fn raw_fields_are_known_by_their_plan() {
+    let batch = batch(&[Some("web"), None]);
+    let [same, other, more] =
+        [&["verb"][..], &["user"], &["user", "verb"]].map(|paths| Arc::new(FieldPlan::new(paths)));
+    for (batch, is_own) in [(batch.clone(), true), (batch.slice(1, 1), true), (batch.with_fields(Vec::new()), false)] {
+        assert_eq!(batch.fields_of(&same).is_some(), is_own);
+        assert!(batch.fields_of(&other).is_none() && batch.fields_of(&more).is_none());
+    }
+    assert!(batch.with_fields(Vec::new()).fields_of(&Arc::default()).is_some());
+}
+
+#[test]
 fn foreign_batches_are_cast_or_refused_by_column() {
     let batch = batch(&[Some("web")]);
     let plain = cast(batch.columns().column(col::WORKLOAD_NAME.0), &arrow::datatypes::DataType::Utf8).unwrap();

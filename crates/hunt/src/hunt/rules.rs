@@ -46,10 +46,12 @@ impl Hunt {
         while let Some(rows) = rows.try_next().await? {
             let batch = EventBatch::from_columns(&rows)?;
             let batch = batch.with_fields(fields_of_raw(&plan, &batch));
-            findings.extend(engine.findings(&batch, &engine.evaluate(&batch)));
-            if findings.len() > self.limits.rows_max {
+            let matches = engine.evaluate(&batch);
+            // Each will be a finding, which is far larger than a match: rules that hold for every row end here.
+            if findings.len() + matches.len() > self.limits.rows_max {
                 return Err(Error::TooManyRows { rows_max: self.limits.rows_max });
             }
+            findings.extend(engine.findings(&batch, &matches));
         }
         findings.sort_unstable_by(|a, b| (a.time, &a.finding_uid).cmp(&(b.time, &b.finding_uid)));
         Ok(findings)

@@ -274,6 +274,22 @@ fn scalars_read_as_they_were_written() {
 }
 
 #[test]
+fn raw_fields_keep_all_digits_of_whole_numbers() {
+    let mut parser = Parser::default();
+    for (text, field) in [
+        ("18446744073709551616", FieldRef::Str("18446744073709551616")),
+        ("-9223372036854775809", FieldRef::Str("-9223372036854775809")),
+        ("18446744073709551615", FieldRef::UInt(u64::MAX)),
+        ("18446744073709551616.0", FieldRef::Float(18_446_744_073_709_551_616.0)),
+        ("1e20", FieldRef::Float(1e20)),
+        ("\"1\"", FieldRef::Str("1")),
+        ("[1]", FieldRef::Object),
+    ] {
+        parser.parse(text, 9, |root| assert_eq!(root.field(), field, "{text}")).unwrap();
+    }
+}
+
+#[test]
 fn members_are_stepped_through_in_order_and_the_first_of_a_key_is_found() {
     let text = r#"{"a":{"x":[1,[2,{"y":3}]]},"b":[],"\u0061":"late","c":{}, "d" : [ null , "e\t" ] }"#;
     let seen = Parser::default().parse(text, 9, |root| {

@@ -90,7 +90,16 @@ impl<'t, 'i> Value<'t, 'i> {
         matches!(self.kind(), Some(b'n') | None)
     }
 
-    /// The value as a raw field holds it. Integers that no 64 bits hold are floats.
+    /// The value as a raw field holds it: as [`Self::scalar`], but whole numbers that no 64 bits hold are the text of their
+    /// digits, so that rules compare all of them.
+    pub(crate) fn field(self) -> FieldRef<'i> {
+        match self.scalar() {
+            FieldRef::Float(_) if is_whole(self.raw()) => FieldRef::Str(self.raw()),
+            other => other,
+        }
+    }
+
+    /// The value, if it is no container. Integers that no 64 bits hold are floats.
     pub(crate) fn scalar(self) -> FieldRef<'i> {
         match self.look() {
             Some((token, b'"')) => FieldRef::Str(self.string(token)),
@@ -187,4 +196,9 @@ impl<'t, 'i> Iterator for Entries<'t, 'i> {
         self.0.at = at + 1;
         Some((key.string(key.token()?), self.0.next()?))
     }
+}
+
+/// Whether a number is written without a fraction and an exponent.
+fn is_whole(number: &str) -> bool {
+    number.strip_prefix('-').unwrap_or(number).bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -181,3 +181,6 @@ fn has_short_escapes_only(payload: &str) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

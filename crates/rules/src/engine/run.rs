@@ -274,8 +274,7 @@ impl<'e, 'b> Run<'e, 'b> {
                 for row in mask.rows() {
                     let left = texts(left, row);
                     if !left.is_empty() {
-                        let right = texts(right, row);
-                        if left.iter().any(|l| right.iter().any(|r| relation.holds(l, r))) {
+                        if relation.any(&left, &texts(right, row)) {
                             found.set(row);
                         }
                     }

@@ -346,27 +346,4 @@ fn commonness(byte: u8) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_of_every_length_are_found_where_they_stand() {
-        let literals = ["", "a", "-t", "-en", "-enc", "encoded", "encodedcommand", "é", "日本語", "dcom", " -enc "];
-        let mut draft = ScanDraft::default();
-        for (atom, literal) in literals.iter().enumerate() {
-            draft.add(literal, atom as u32);
-        }
-        let scan = draft.compile().unwrap();
-        let mut hits = Hits::default();
-        for text in
-            ["", "a", "-", "-t", "x-enc", "-encodedcommand", "é", "日本語 -t", "x -enc y", "ncodedcomman", "日本"]
-        {
-            hits.begin(literals.len());
-            scan.hits(text.as_bytes(), &mut hits);
-            let mut found = hits.atoms.clone();
-            found.sort_unstable();
-            let expected = (0u32..).zip(literals).filter(|(_, l)| text.contains(l)).map(|(atom, _)| atom);
-            assert_eq!(found, expected.collect::<Vec<_>>(), "{text}");
-        }
-    }
-}
+mod tests;

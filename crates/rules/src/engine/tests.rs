@@ -192,10 +192,57 @@ fn one_engine_serves_many_threads() {
 }
 
 #[test]
+fn whole_numbers_compare_by_all_their_digits() {
+    let (beyond, next) = ("18446744073709551616", "18446744073709551617");
+    for (detection, number, expected) in [
+        (json!({"F": beyond}), beyond, true),
+        (json!({"F": beyond}), next, false),
+        (json!({"F|contains": "9551617"}), next, true),
+        (json!({"F|re": "^1844.*6$"}), beyond, true),
+        (json!({"F|gt": i64::MAX}), beyond, true),
+        (json!({"F|lt": i64::MIN}), "-9223372036854775809", true),
+        (json!({"F|gte": i64::MIN}), "-9223372036854775809", false),
+        (json!({"F|gt": 1.5}), next, true),
+        (json!({"F": i64::MAX}), "9223372036854775808", false),
+        (json!({"F": i64::MAX}), "9223372036854775807", true),
+        (json!({"F|fieldref": "G"}), beyond, true),
+        (json!({"F|fieldref": "G"}), next, false),
+    ] {
+        let text = rule("r", &json!({"s": detection, "condition": "s"})).replace("product: test", "product: json");
+        let engine = compile(&text).unwrap();
+        let lines =
+            [format!(r#"{{"F": {number}, "G": {beyond}}}"#), format!(r#"{{"\u0046": [{number}], "G": "{beyond}"}}"#)];
+        let batch = crate::batch_of_lines(engine.plan(), lines.iter().map(String::as_str)).unwrap();
+        let rows: Vec<usize> = matches_of(&engine, &batch).into_iter().map(|(_, row)| row).collect();
+        assert_eq!(rows, if expected { vec![0, 1] } else { vec![] }, "{detection} on {number}");
+    }
+}
+
+#[test]
+fn brackets_before_array_matching_are_part_of_the_name() {
+    for (field, key) in [("a[b]", "a[b]"), ("a[any].x", "a[any].x"), ("a\\[0\\]", "a[0]")] {
+        let detection = json!({"s": {field: "v"}, "condition": "s"});
+        assert_eq!(holds(&detection, event(json!({key: "v"}))), Ok(true), "{field}");
+        assert_eq!(holds(&detection, event(json!({"a": [{"x": "v"}]}))), Ok(false), "{field}");
+    }
+}
+
+#[test]
 fn a_plan_that_lacks_a_path_is_refused() {
     let (rules, _) = RuleSet::parse("r.yml", &rule("r", &json!({"s": {"F": "x"}, "condition": "s"})));
     let error = rules.compile(&Arc::new(FieldPlan::new(["G"]))).unwrap_err();
     assert!(error.to_string().contains("`F`"), "{error}");
+}
+
+#[test]
+fn fields_of_another_plan_are_not_taken_for_its_own() {
+    let engine = compile(&rule("r", &json!({"s": {"F": "x"}, "condition": "s"}))).unwrap();
+    let other = Arc::new(FieldPlan::new(["G"]));
+    let events = [json!({"F": "x", "G": "y"}), json!({"F": "y", "G": "x"})].map(event);
+    for plan in [engine.plan(), &Arc::new(FieldPlan::new(["F"])), &other] {
+        let batch = batch_of_json(plan, &events).unwrap();
+        assert_eq!(matches_of(&engine, &batch), [("r".to_owned(), 0)], "{:?}", plan.paths());
+    }
 }
 
 #[test]

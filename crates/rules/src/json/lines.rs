@@ -9,6 +9,7 @@ use std::fmt;
 use palisade_events::fields::{FieldRef, FieldStep, FieldTree, FieldsBuilder};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::digits::quoted;
 use super::skim::Skimmer;
 use super::spellings::Spellings;
 
@@ -31,6 +32,7 @@ impl LineReader {
         if self.skimmer.put(plan.tree(), root, fields, text).is_some() {
             return;
         }
+        let text = &*quoted(text);
         self.spellings.clear();
         let mut found: Vec<(usize, Scalar<'_>)> = Vec::with_capacity(64);
         let mut row = Row { tree: plan.tree(), spellings: &mut self.spellings, found: &mut found, is_contested: false };

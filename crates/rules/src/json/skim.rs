@@ -6,6 +6,7 @@
 use palisade_events::fields::{FieldRef, FieldStep, FieldTree, FieldsBuilder};
 use serde_json::Value;
 
+use super::digits::is_beyond_64_bits;
 use super::plain::plain_end;
 use super::spellings::Spellings;
 
@@ -212,8 +213,14 @@ impl Walk<'_> {
             b'-' | b'0'..=b'9' => {
                 let start = self.at;
                 self.number()?;
-                let value = number(self.text.get(start..self.at)?)?;
-                self.found(step, Scalar::Plain(value));
+                let written = self.text.get(start..self.at)?;
+                self.found(
+                    step,
+                    match is_beyond_64_bits(written) {
+                        true => Scalar::Text(start, self.at),
+                        false => Scalar::Plain(number(written)?),
+                    },
+                );
             }
             b't' => {
                 self.word(b"true")?;
@@ -369,7 +376,7 @@ mod tests {
         let (mut own, mut other) = (FieldsBuilder::new(Arc::clone(&plan)), FieldsBuilder::new(Arc::clone(&plan)));
         let root = plan.tree().root()?;
         Skimmer::default().put(plan.tree(), root, &mut own, text)?;
-        let Ok(event) = serde_json::from_str(text) else { return Some(false) };
+        let Ok(event) = serde_json::from_str(&super::super::digits::quoted(text)) else { return Some(false) };
         super::super::put_json(&mut other, &event);
         own.end_row();
         other.end_row();

@@ -5,6 +5,7 @@ use std::fmt;
 use palisade_events::fields::FieldRef;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::digits::quoted;
 use crate::predicate::text_of;
 
 /// The values of a payload, one a line, in its order; keys are no values. `None` for what is no JSON object or array.
@@ -12,8 +13,9 @@ pub(crate) fn text_of_payload(payload: &str) -> Option<String> {
     if !payload.trim_ascii_start().starts_with(['{', '[']) {
         return None;
     }
+    let payload = quoted(payload);
     let mut all = String::with_capacity(payload.len());
-    let mut json = serde_json::Deserializer::from_str(payload);
+    let mut json = serde_json::Deserializer::from_str(&payload);
     Gather(&mut all).deserialize(&mut json).and_then(|()| json.end()).ok()?;
     Some(all)
 }

@@ -111,11 +111,8 @@ impl Node {
             Self::Any(place, tests) => at(place).is_some_and(|cells| cells.any(row, |value| tests.hold(value))),
             Self::Related(left, relation, case, right) => {
                 let (Some(left), Some(right)) = (at(left), at(right)) else { return false };
-                left.any(row, |value| {
-                    let Some(own) = text_of(value) else { return false };
-                    let own = case.of(&own);
-                    right.any(row, |value| text_of(value).is_some_and(|other| relation.holds(&own, &case.of(&other))))
-                })
+                let left = left.texts(row, *case);
+                !left.is_empty() && relation.any(&left, &right.texts(row, *case))
             }
             Self::And(all) => all.iter().all(|node| node.holds(cells, row)),
             Self::Or(all) => all.iter().any(|node| node.holds(cells, row)),
@@ -199,8 +196,18 @@ impl Cells {
         })
     }
 
+    /// The texts of the row's values, folded if case does not count.
+    fn texts(&self, row: usize, case: Case) -> Vec<String> {
+        let mut all = Vec::new();
+        self.any(row, |value| {
+            all.extend(text_of(value).map(|text| case.of(&text).into_owned()));
+            false
+        });
+        all
+    }
+
     /// Whether a value of the row passes.
-    fn any(&self, row: usize, passes: impl Fn(FieldRef<'_>) -> bool) -> bool {
+    fn any(&self, row: usize, mut passes: impl FnMut(FieldRef<'_>) -> bool) -> bool {
         match self {
             Self::Text(all) => all.is_valid(row) && passes(FieldRef::Str(all.value(row))),
             Self::Time(all) => all.is_valid(row) && passes(FieldRef::Str(&time::format_rfc3339(all.value(row)))),

@@ -196,7 +196,7 @@ impl Probe {
     /// Says why the rule holds for a row of a batch, or does not, and whether an exception suppresses the match.
     pub fn diagnose(&self, batch: &EventBatch, row: usize) -> Diagnosis {
         let own = batch.slice(row, 1);
-        let own = if own.fields().len() == self.plan().paths().len() {
+        let own = if own.fields_of(self.plan()).is_some() {
             own
         } else {
             let fields = json::fields_of_raw(self.plan(), &own);
