@@ -261,7 +261,7 @@ fn recorded_attacks_are_found_and_their_harmless_twins_are_not() {
         ("anonymous_creates_namespace_foo", "Anonymous Request Allowed"),
         ("attach_cluster_admin_role", "Cluster Administrator Role Granted"),
         ("attach_pod", "Command Run In A Pod"),
-        ("exec_pod", "Shell Opened In A Pod"),
+        ("exec_pod", "Command Run In A Pod"),
         ("create_cluster_role_wildcard_resources", "Role Reaches All Resources Or The Right To Grant"),
         ("create_cluster_role_wildcard_verbs", "Role Reaches All Resources Or The Right To Grant"),
         ("create_clusterrole", ""),
