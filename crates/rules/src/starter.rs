@@ -150,6 +150,7 @@ files![
     "k8s_sensor_removed.yml",
     "k8s_service_account_in_system_namespace.yml",
     "k8s_service_external_address.yml",
+    "k8s_shell_in_pod.yml",
     "k8s_static_pod.yml",
     "k8s_storage_deleted.yml",
     "k8s_system_priority.yml",

@@ -21,7 +21,10 @@ const OURS: &[(&str, &[&str])] = &[
     ("Create NodePort Service", &["Service Opened On Every Node"]),
     ("Create/Modify Configmap With Private Credentials", &["Credentials Stored In A ConfigMap"]),
     ("Anonymous Request Allowed", &["Anonymous Request Allowed"]),
-    ("Attach/Exec Pod", &["Command Run In A Pod", "Command Run In A Pod By A Service Account"]),
+    (
+        "Attach/Exec Pod",
+        &["Command Run In A Pod", "Command Run In A Pod By A Service Account", "Shell Opened In A Pod"],
+    ),
     ("Create Disallowed Namespace", &["Namespace Made Outside The Known Ones"]),
     (
         "Pod Created in Kube Namespace",
