@@ -273,10 +273,8 @@ impl<'e, 'b> Run<'e, 'b> {
                 };
                 for row in mask.rows() {
                     let left = texts(left, row);
-                    if !left.is_empty() {
-                        if relation.any(&left, &texts(right, row)) {
-                            found.set(row);
-                        }
+                    if !left.is_empty() && relation.any(&left, &texts(right, row)) {
+                        found.set(row);
                     }
                 }
             }

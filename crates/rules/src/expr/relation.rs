@@ -142,6 +142,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test bounds the time that its work takes")]
     fn many_values_do_not_cost_all_their_pairs() {
         // All pairs differ at their ends only, so that looking at each of them takes minutes.
         let count = 100_000;
