@@ -10,9 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::AsArray;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -23,6 +22,7 @@ use palisade_events::time::{Micros, SECOND};
 use palisade_events::{Error as EventError, Finding};
 use serde::{Deserialize, Serialize};
 
+use self::rows::Rows;
 use crate::Error;
 use crate::detector::Bounds;
 use crate::plan;
@@ -30,6 +30,8 @@ use crate::retain::{Keep, check_kept, ordered};
 use crate::row::{Candidate, candidates};
 use crate::spec::Spec;
 use crate::table::{WindowTable, kept_schema};
+
+mod rows;
 
 /// First number of the stored shared state.
 const VERSION: u32 = 1;
@@ -56,7 +58,7 @@ pub(crate) enum Due {
 /// What it remembers.
 #[derive(Debug, Default)]
 struct Held {
-    panes: BTreeMap<Pane, RecordBatch>,
+    rows: Rows,
     shared: Shared,
 }
 
@@ -124,7 +126,7 @@ impl Window {
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.held.panes.values().map(RecordBatch::num_rows).sum()
+        self.held.rows.count()
     }
 
     /// Incidents that are remembered.
@@ -156,7 +158,7 @@ impl Window {
         partials: &[RecordBatch],
     ) -> Result<Due, Error> {
         let start = self.start(pane);
-        self.held.panes.retain(|p, _| p.end > start);
+        self.held.rows.forget(start);
         self.held.shared.lossy.retain(|p| p.end > start);
         if coverage == PaneCoverage::Lossy {
             self.doubt(pane);
@@ -164,8 +166,12 @@ impl Window {
         match self.joined(partials) {
             Ok(rows) if rows.num_rows() == 0 => Ok(Due::Nothing),
             Ok(rows) => {
-                self.held.panes.insert(pane, rows);
-                self.held.cut(self.bounds.rows_max);
+                let taken = self.held.rows.insert(pane, rows).map_err(EventError::from);
+                let cut = self.held.cut(self.bounds.rows_max).map_err(EventError::from);
+                if taken.is_err() || cut.is_err() {
+                    self.doubt(pane);
+                }
+                taken.and(cut)?;
                 Ok(Due::Query)
             }
             Err(error) => {
@@ -217,7 +223,7 @@ impl Window {
     /// What the query finds, told before or not, and how many results were about nobody.
     async fn found(&self, pane: Pane) -> Result<(Vec<Candidate>, u64), Error> {
         let start = self.start(pane);
-        let rows: Vec<RecordBatch> = self.held.panes.values().map(|rows| since(rows, start)).collect();
+        let rows = self.held.rows.since(start);
         let result = self.run(rows.clone()).await?;
         if result.iter().all(|batch| batch.num_rows() == 0) {
             return Ok((Vec::new(), 0));
@@ -241,7 +247,7 @@ impl Window {
     pub(crate) fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>, EventError> {
         let shared = serde_json::to_vec(&self.held.shared).map_err(|e| self.damaged(&e))?;
         let mut pieces = vec![("shared".to_owned(), shared)];
-        for (pane, rows) in &self.held.panes {
+        for (pane, rows) in self.held.rows.panes() {
             pieces.push((format!("rows-{}-{}", pane.start, pane.end), ipc::to_bytes(rows)?));
         }
         Ok(pieces)
@@ -260,7 +266,7 @@ impl Window {
             let pane = pane.ok_or_else(|| self.damaged(&format!("piece `{name}` is unknown")))?;
             let rows = ipc::from_bytes(bytes)?;
             check_kept(&self.schema, &rows)?;
-            held.panes.insert(pane, rows);
+            held.rows.insert(pane, rows).map_err(EventError::from)?;
         }
         if !found || held.shared.version != VERSION {
             return Err(self.damaged(&format!("its shared piece is missing or not of version {VERSION}")));
@@ -280,32 +286,13 @@ fn pane_named(name: &str) -> Option<Pane> {
     Some(Pane { start: name[..middle].parse().ok()?, end: name[middle + 1..].parse().ok()? })
 }
 
-/// The rows from `start` on, of rows in order of time.
-fn since(rows: &RecordBatch, start: Micros) -> RecordBatch {
-    let Some(times) = rows.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) else {
-        return rows.clone();
-    };
-    let first = times.values().partition_point(|time| *time < start);
-    rows.slice(first, rows.num_rows() - first)
-}
-
 impl Held {
     /// Drops the oldest rows beyond the bound; what they were part of is no longer known completely.
-    fn cut(&mut self, rows_max: usize) {
-        let mut surplus = self.panes.values().map(RecordBatch::num_rows).sum::<usize>().saturating_sub(rows_max);
-        self.shared.counters.rows_dropped += surplus as u64;
-        while surplus > 0 {
-            let Some(mut oldest) = self.panes.first_entry() else { break };
-            self.shared.lossy.insert(*oldest.key());
-            let rows = oldest.get().num_rows();
-            if rows <= surplus {
-                oldest.remove();
-            } else {
-                let rest = oldest.get().slice(surplus, rows - surplus);
-                oldest.insert(rest);
-            }
-            surplus -= surplus.min(rows);
-        }
+    fn cut(&mut self, rows_max: usize) -> Result<(), arrow::error::ArrowError> {
+        let (dropped, hurt) = self.rows.cut(rows_max)?;
+        self.shared.counters.rows_dropped += dropped as u64;
+        self.shared.lossy.extend(hurt);
+        Ok(())
     }
 }
 
