@@ -166,12 +166,8 @@ impl Window {
         match self.joined(partials) {
             Ok(rows) if rows.num_rows() == 0 => Ok(Due::Nothing),
             Ok(rows) => {
-                let taken = self.held.rows.insert(pane, rows).map_err(EventError::from);
-                let cut = self.held.cut(self.bounds.rows_max).map_err(EventError::from);
-                if taken.is_err() || cut.is_err() {
-                    self.doubt(pane);
-                }
-                taken.and(cut)?;
+                self.held.rows.insert(pane, rows);
+                self.held.cut(self.bounds.rows_max);
                 Ok(Due::Query)
             }
             Err(error) => {
@@ -266,7 +262,7 @@ impl Window {
             let pane = pane.ok_or_else(|| self.damaged(&format!("piece `{name}` is unknown")))?;
             let rows = ipc::from_bytes(bytes)?;
             check_kept(&self.schema, &rows)?;
-            held.rows.insert(pane, rows).map_err(EventError::from)?;
+            held.rows.insert(pane, rows);
         }
         if !found || held.shared.version != VERSION {
             return Err(self.damaged(&format!("its shared piece is missing or not of version {VERSION}")));
@@ -288,11 +284,10 @@ fn pane_named(name: &str) -> Option<Pane> {
 
 impl Held {
     /// Drops the oldest rows beyond the bound; what they were part of is no longer known completely.
-    fn cut(&mut self, rows_max: usize) -> Result<(), arrow::error::ArrowError> {
-        let (dropped, hurt) = self.rows.cut(rows_max)?;
+    fn cut(&mut self, rows_max: usize) {
+        let (dropped, hurt) = self.rows.cut(rows_max);
         self.shared.counters.rows_dropped += dropped as u64;
         self.shared.lossy.extend(hurt);
-        Ok(())
     }
 }
 

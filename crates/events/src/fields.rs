@@ -41,9 +41,9 @@ impl FieldPlan {
         &self.paths
     }
 
-    /// The number of a path, if it is planned.
+    /// The number of a path, if it is planned. The empty path is none of a field: see [`whole`](Self::whole).
     pub fn number(&self, path: &str) -> Option<usize> {
-        self.index.get(path).copied()
+        self.index.get(path).copied().filter(|_| !path.is_empty())
     }
 
     /// The number of the payload as a whole, if it is planned as the empty path: its value is an [object](FieldRef::Object)

@@ -15,8 +15,9 @@ mod escape;
 mod index;
 mod value;
 
-/// Deepest nesting that is ever walked, whatever the configuration says: the walk is recursive.
-const DEPTH_CEILING: usize = 256;
+/// Deepest nesting that is ever walked, whatever the configuration says: the walk is recursive, and what reads stored payloads
+/// later takes deeper ones for no JSON.
+const DEPTH_CEILING: usize = 127;
 
 /// Why a payload is no usable JSON.
 #[derive(Debug)]

@@ -364,7 +364,8 @@ fn check_scalar(value: &Value) -> Result<(), String> {
 }
 
 /// Events do have such numbers: they are compared as the text of their digits.
-const BEYOND_64_BITS: &str = "whole numbers beyond 64 bits are written in quotes, which keep all digits";
+const BEYOND_64_BITS: &str =
+    "it is beyond 64 bits; a whole number that is to be equalled is written in quotes, which keep all its digits";
 
 /// What is wrong with YAML, in words that help its author.
 fn unread_yaml(why: &str) -> String {

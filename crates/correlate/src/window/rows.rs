@@ -1,15 +1,14 @@
 //! The rows of a window: held by pane, as they come and go, and joined into few batches, as a query reads them fast.
 //!
 //! Most panes bring few rows. A query over hundreds of small batches spends its time on batches, not on rows: panes are
-//! joined until [`CHUNK_ROWS`] are together. A full chunk is what its panes are slices of, so that rows are held once; only
-//! those of the last, open chunk are held twice.
+//! joined until [`CHUNK_ROWS`] are together. A full chunk is what its panes are slices of, so that its rows are held once; those
+//! of the last, open chunk are held twice, and those of the first until all of its panes are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use arrow::array::AsArray;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
-use arrow::error::ArrowError;
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
 use palisade_events::seam::Pane;
 use palisade_events::time::Micros;
@@ -17,15 +16,18 @@ use palisade_events::time::Micros;
 /// Rows of a chunk at most, but where a single pane has more.
 const CHUNK_ROWS: usize = 8_192;
 
-/// Rows in order of time, by pane.
+/// Rows by pane, and joined.
+///
+/// The rows of all chunks, but for the first `skipped`, are those of all panes, in the order of panes.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     panes: BTreeMap<Pane, RecordBatch>,
-    /// Chunks that are full.
-    full: Vec<RecordBatch>,
-    open: Option<RecordBatch>,
-    /// The panes of the open chunk, and how many rows each has there.
-    open_panes: Vec<(Pane, usize)>,
+    /// Each in order of time.
+    chunks: VecDeque<RecordBatch>,
+    /// Rows of the first chunk whose panes are gone.
+    skipped: usize,
+    /// The panes that the last chunk holds, and how many rows each has there, while it is open.
+    open: Vec<(Pane, usize)>,
 }
 
 impl Rows {
@@ -38,29 +40,32 @@ impl Rows {
     }
 
     /// Adds the rows of a pane.
-    ///
-    /// # Errors
-    /// When Arrow cannot join them with those before, as when text would pass 2 GiB: the rows are kept all the same.
-    pub(crate) fn insert(&mut self, pane: Pane, rows: RecordBatch) -> Result<(), ArrowError> {
+    pub(crate) fn insert(&mut self, pane: Pane, rows: RecordBatch) {
         let is_last = self.panes.last_key_value().is_none_or(|(last, _)| *last < pane);
         self.panes.insert(pane, rows.clone());
-        if is_last { self.append(pane, rows) } else { self.join_anew() }
+        if is_last {
+            self.append(pane, rows);
+        } else {
+            self.join_anew();
+        }
     }
 
     /// Forgets panes that ended before a time, or then.
     pub(crate) fn forget(&mut self, start: Micros) {
+        let leading: usize =
+            self.panes.iter().take_while(|(pane, _)| pane.end <= start).map(|(_, rows)| rows.num_rows()).sum();
+        let before = self.count();
         self.panes.retain(|pane, _| pane.end > start);
-        self.full.retain(|chunk| since(chunk, start).num_rows() > 0);
-        let gone = self.open_panes.iter().take_while(|(pane, _)| pane.end <= start).count();
-        let rows: usize = self.open_panes.drain(..gone).map(|(_, rows)| rows).sum();
-        self.open = self.open.take().map(|open| open.slice(rows, open.num_rows() - rows));
+        if before - self.count() == leading {
+            self.skip(leading);
+        } else {
+            // Panes of different lengths leave in another order than that of their beginnings.
+            self.join_anew();
+        }
     }
 
     /// Drops the oldest rows beyond the bound; tells how many, and of which panes.
-    ///
-    /// # Errors
-    /// As [`insert`](Self::insert).
-    pub(crate) fn cut(&mut self, rows_max: usize) -> Result<(usize, Vec<Pane>), ArrowError> {
+    pub(crate) fn cut(&mut self, rows_max: usize) -> (usize, Vec<Pane>) {
         let surplus = self.count().saturating_sub(rows_max);
         let (mut left, mut hurt) = (surplus, Vec::new());
         while left > 0 {
@@ -75,72 +80,113 @@ impl Rows {
             }
             left -= left.min(rows);
         }
-        if surplus > 0 {
-            self.join_anew()?;
-        }
-        Ok((surplus, hurt))
+        self.skip(surplus);
+        (surplus, hurt)
     }
 
     /// The rows from a time on, in few batches.
     pub(crate) fn since(&self, start: Micros) -> Vec<RecordBatch> {
-        let chunks = self.full.iter().chain(&self.open).map(|chunk| since(chunk, start));
+        let skipped = std::iter::once(self.skipped).chain(std::iter::repeat(0));
+        let chunks = self.chunks.iter().zip(skipped).map(|(chunk, skipped)| since(&without(chunk, skipped), start));
         chunks.filter(|chunk| chunk.num_rows() > 0).collect()
     }
 
-    fn join_anew(&mut self) -> Result<(), ArrowError> {
-        (self.full, self.open, self.open_panes) = Default::default();
-        let panes: Vec<(Pane, RecordBatch)> = self.panes.iter().map(|(pane, rows)| (*pane, rows.clone())).collect();
-        let mut joined = Ok(());
-        for (pane, rows) in panes {
-            joined = joined.and(self.append(pane, rows));
+    /// Skips more rows at the beginning; whole chunks of them go.
+    fn skip(&mut self, rows: usize) {
+        self.skipped += rows;
+        while let Some(first) = self.chunks.front().filter(|first| first.num_rows() <= self.skipped) {
+            self.skipped -= first.num_rows();
+            self.chunks.pop_front();
+            if self.chunks.is_empty() {
+                self.open.clear();
+            }
         }
-        joined
     }
 
-    fn append(&mut self, pane: Pane, rows: RecordBatch) -> Result<(), ArrowError> {
-        let count = rows.num_rows();
-        let together = self.open.as_ref().map_or(0, RecordBatch::num_rows) + count;
-        if together > CHUNK_ROWS {
-            self.close_chunk();
+    fn join_anew(&mut self) {
+        (self.chunks, self.skipped, self.open) = Default::default();
+        let panes: Vec<(Pane, RecordBatch)> = self.panes.iter().map(|(pane, rows)| (*pane, rows.clone())).collect();
+        for (pane, rows) in panes {
+            self.append(pane, rows);
         }
-        let schema: SchemaRef = rows.schema();
-        let (open, outcome) = match self.open.take() {
-            None => (rows, Ok(())),
-            Some(open) => match concat_batches(&schema, [&open, &rows]) {
-                Ok(joined) => (joined, Ok(())),
-                Err(error) => {
-                    self.open = Some(open);
-                    self.close_chunk();
-                    (rows, Err(error))
-                }
-            },
-        };
-        self.open = Some(open);
-        self.open_panes.push((pane, count));
-        outcome
+    }
+
+    /// Joins the rows of the last pane to the open chunk, or begins a chunk: when the open one is full, when the rows are
+    /// not behind it in time, and when Arrow cannot join them, as when text would pass 2 GiB.
+    fn append(&mut self, pane: Pane, rows: RecordBatch) {
+        let count = rows.num_rows();
+        if count == 0 {
+            return;
+        }
+        if self.chunks.len() == 1 && self.skipped > 0 {
+            self.trim();
+        }
+        if let Some(open) = self.chunks.back_mut()
+            && open.num_rows() + count <= CHUNK_ROWS
+            && last_time(open) <= first_time(&rows)
+            && let Ok(joined) = concat_batches(&rows.schema(), [&*open, &rows])
+        {
+            *open = joined;
+        } else {
+            self.close_chunk();
+            self.chunks.push_back(rows);
+        }
+        self.open.push((pane, count));
+    }
+
+    /// Takes the rows that are gone out of the only chunk, before it is copied.
+    fn trim(&mut self) {
+        if let Some(only) = self.chunks.front_mut() {
+            *only = without(only, self.skipped);
+        }
+        let mut gone = std::mem::take(&mut self.skipped);
+        self.open.retain_mut(|(_, count)| {
+            let own = gone.min(*count);
+            gone -= own;
+            *count -= own;
+            *count > 0
+        });
     }
 
     /// Closes the open chunk: its panes become slices of it.
     fn close_chunk(&mut self) {
-        let Some(chunk) = self.open.take() else { return };
+        let Some(chunk) = self.chunks.back() else { return };
         let mut at = 0;
-        for (pane, count) in self.open_panes.drain(..) {
+        for (pane, count) in self.open.drain(..) {
+            // One that was cut holds fewer rows than it has here.
             if let Some(rows) = self.panes.get_mut(&pane) {
-                *rows = chunk.slice(at, count);
+                let held = rows.num_rows().min(count);
+                *rows = chunk.slice(at + count - held, held);
             }
             at += count;
         }
-        self.full.push(chunk);
     }
+}
+
+fn without(rows: &RecordBatch, first: usize) -> RecordBatch {
+    let first = first.min(rows.num_rows());
+    rows.slice(first, rows.num_rows() - first)
+}
+
+fn times(rows: &RecordBatch) -> Option<&[Micros]> {
+    let times = rows.column_by_name("time")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    Some(times.values())
+}
+
+fn first_time(rows: &RecordBatch) -> Option<Micros> {
+    times(rows)?.first().copied()
+}
+
+fn last_time(rows: &RecordBatch) -> Option<Micros> {
+    times(rows)?.last().copied()
 }
 
 /// The rows from `start` on, of rows in order of time.
 fn since(rows: &RecordBatch, start: Micros) -> RecordBatch {
-    let Some(times) = rows.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) else {
-        return rows.clone();
-    };
-    let first = times.values().partition_point(|time| *time < start);
-    rows.slice(first, rows.num_rows() - first)
+    match times(rows) {
+        Some(times) => without(rows, times.partition_point(|time| *time < start)),
+        None => rows.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -185,12 +231,13 @@ mod tests {
             let (now, size) = (pane(n), sizes[n as usize % sizes.len()]);
             let start = now.end - 155;
             rows.forget(start);
-            rows.insert(now, batch(now.start, size)).unwrap();
-            if n == 40 {
+            rows.insert(now, batch(now.start, size));
+            if n > 20 {
+                // Every pane from now on finds the window too full.
                 let before = rows.count();
-                let (dropped, hurt) = rows.cut(30_000).unwrap();
-                assert_eq!((before - dropped, rows.count()), (30_000, 30_000));
-                assert!(!hurt.is_empty());
+                let (dropped, hurt) = rows.cut(30_000);
+                assert_eq!((before - dropped, rows.count()), (before.min(30_000), before.min(30_000)));
+                assert_eq!(hurt.is_empty(), dropped == 0);
             }
             let panes = texts(rows.panes().values().map(|rows| since(rows, start)));
             assert_eq!(texts(rows.since(start)), panes, "after pane {n}");
@@ -204,7 +251,7 @@ mod tests {
     fn a_pane_that_comes_out_of_order_takes_its_place() {
         let mut rows = Rows::default();
         for n in [1, 3, 2, 3] {
-            rows.insert(pane(n), batch(n * 10, 4)).unwrap();
+            rows.insert(pane(n), batch(n * 10, 4));
         }
         let expected = texts([batch(10, 4), batch(20, 4), batch(30, 4)]);
         assert_eq!(texts(rows.since(0)), expected);
@@ -212,5 +259,26 @@ mod tests {
         assert_eq!(texts(rows.since(0)), expected[4..]);
         rows.forget(1_000);
         assert!(rows.since(0).is_empty() && rows.count() == 0);
+        rows.insert(pane(200), batch(2_000, 3));
+        assert_eq!(texts(rows.since(0)), texts([batch(2_000, 3)]));
+    }
+
+    #[test]
+    fn panes_of_other_lengths_than_before_are_read_from_the_right_time_on() {
+        let mut rows = Rows::default();
+        for n in 1..6 {
+            rows.insert(pane(n), batch(n * 10, 4));
+        }
+        // Panes are longer now, and the first of them began before those that are held.
+        rows.insert(Pane { start: 0, end: 60 }, batch(50, 4));
+        rows.insert(Pane { start: 60, end: 120 }, batch(60, 4));
+        let mut seen = texts(rows.since(20));
+        seen.sort_unstable();
+        let mut expected = texts((2..6).map(|n| batch(n * 10, 4)).chain([batch(50, 4), batch(60, 4)]));
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
+        rows.forget(40);
+        assert_eq!(rows.count(), 16);
+        assert_eq!(texts(rows.since(0)).len(), 16);
     }
 }

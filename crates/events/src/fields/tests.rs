@@ -88,3 +88,21 @@ fn texts_that_repeat_share_a_code_in_every_batch() {
         }
     }
 }
+
+#[test]
+fn the_payload_as_a_whole_is_no_field() {
+    let plan = Arc::new(FieldPlan::new(["a", "", "a.b"]));
+    let tree = plan.tree();
+    // A key or a column of a table without a name is not it.
+    assert_eq!((plan.number(""), tree.step(tree.root().unwrap(), "")), (None, None));
+    let whole = plan.whole().unwrap();
+    let mut fields = FieldsBuilder::new(Arc::clone(&plan));
+    fields.end_row();
+    fields.put_whole();
+    fields.end_row();
+    let column = &fields.finish(2)[whole];
+    assert_eq!((column.codes(0).len(), column.codes(1).len()), (0, 1));
+    assert_eq!(column.values(), [FieldValue::Object]);
+    assert_eq!(FieldPlan::new(["a"]).whole(), None);
+    assert_eq!(FieldPlan::new([""]).tree().root(), None);
+}

@@ -235,6 +235,14 @@ fn a_plan_that_lacks_a_path_is_refused() {
 }
 
 #[test]
+fn a_reference_to_a_field_without_a_name_is_refused() {
+    let detection = json!({"s": {"F|fieldref": ""}, "condition": "s"});
+    let (rules, problems) = RuleSet::parse("r.yml", &rule("r", &detection));
+    assert!(rules.rules().is_empty());
+    assert!(problems.iter().any(|p| p.fatal && p.to_string().contains("without a name")), "{problems:?}");
+}
+
+#[test]
 fn fields_of_another_plan_are_not_taken_for_its_own() {
     let engine = compile(&rule("r", &json!({"s": {"F": "x"}, "condition": "s"}))).unwrap();
     let other = Arc::new(FieldPlan::new(["G"]));

@@ -111,6 +111,8 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Suite<'b> {
     bundle: &'b Bundle,
+    /// The rules of the bundle.
+    own: BTreeSet<String>,
     /// The pack that is built in, if a test is of a rule of it.
     starter: Option<Bundle>,
     engine: Engine,
@@ -201,6 +203,7 @@ impl<'b> Suite<'b> {
     pub fn new(bundle: &'b Bundle, at: Micros) -> Result<Self> {
         let (mut rules, problems) = bundle.load(Reading::Taxonomy)?;
         let (cases, remarks) = read(bundle);
+        let own: BTreeSet<String> = rules.rules().iter().map(|rule| rule.uid.clone()).collect();
         let mut starter = None;
         if cases.iter().any(|case| place(rules.rules(), &case.rule).is_none()) {
             let built_in = RuleSet::starter()?;
@@ -211,7 +214,7 @@ impl<'b> Suite<'b> {
         }
         let plan = Arc::new(FieldPlan::new(rules.raw_fields()));
         let engine = rules.compile(&plan)?;
-        Ok(Self { bundle, starter, engine, at, cases, problems, remarks })
+        Ok(Self { bundle, own, starter, engine, at, cases, problems, remarks })
     }
 
     /// Runs a test.
@@ -220,7 +223,9 @@ impl<'b> Suite<'b> {
     /// When its events make no batch: a column that is none, or that takes another type.
     pub fn run(&self, case: &Case) -> palisade_events::Result<Outcome> {
         let rules = self.engine.rules();
-        let number = place(rules, &case.rule);
+        // A rule of the bundle that is titled like a built-in one is the one that is meant.
+        let own = rules.iter().position(|rule| self.own.contains(&rule.uid) && is_called(rule, &case.rule));
+        let number = own.or_else(|| place(rules, &case.rule));
         let mut outcome = Outcome {
             path: case.path.clone(),
             rule: case.rule.clone(),
@@ -289,7 +294,9 @@ impl<'b> Suite<'b> {
     /// The event, with a time.
     fn dated(&self, event: &JsonEvent) -> JsonEvent {
         let mut event = event.clone();
-        event.columns.entry("time").or_insert_with(|| time::format_rfc3339(self.at).into());
+        if event.columns.get("time").is_none_or(|time| time.is_null()) {
+            event.columns.insert("time".into(), time::format_rfc3339(self.at).into());
+        }
         event
     }
 
@@ -304,10 +311,11 @@ impl<'b> Suite<'b> {
 
 /// The place of the rule that a test is of, by its id, name or title.
 fn place(rules: &[Rule], wanted: &str) -> Option<usize> {
-    rules.iter().position(|rule| {
-        let names = [Some(rule.uid.as_str()), rule.name.as_deref(), Some(rule.title.as_str())];
-        names.contains(&Some(wanted))
-    })
+    rules.iter().position(|rule| is_called(rule, wanted))
+}
+
+fn is_called(rule: &Rule, wanted: &str) -> bool {
+    [Some(rule.uid.as_str()), rule.name.as_deref(), Some(rule.title.as_str())].contains(&Some(wanted))
 }
 
 /// What an event did, if that is not what it was to do. `matched` is `None` where the rule does not match, else what
