@@ -312,9 +312,6 @@ fn field_expr(
         Demand::Fields { names, relation, case, link, negated } => {
             let mut parts = Vec::new();
             for name in &names {
-                if name.is_empty() {
-                    return Err("a reference to a field without a name".into());
-                }
                 let targets = fields.sources(name);
                 let pairs = sources.iter().flat_map(|left| {
                     targets.iter().map(move |right| Expr::Related(left.clone(), relation, case, right.clone()))

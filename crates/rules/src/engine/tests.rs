@@ -239,7 +239,7 @@ fn a_reference_to_a_field_without_a_name_is_refused() {
     let detection = json!({"s": {"F|fieldref": ""}, "condition": "s"});
     let (rules, problems) = RuleSet::parse("r.yml", &rule("r", &detection));
     assert!(rules.rules().is_empty());
-    assert!(problems.iter().any(|p| p.fatal && p.to_string().contains("without a name")), "{problems:?}");
+    assert!(problems.iter().any(|p| p.fatal && p.to_string().contains("no field name")), "{problems:?}");
 }
 
 #[test]
