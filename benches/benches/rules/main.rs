@@ -48,6 +48,9 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Work is timed for so long at least.
+const TIMED_SECS: f64 = 0.2;
+
 /// Rows of a batch, unless a table says otherwise.
 const ROWS: usize = 4096;
 
@@ -191,12 +194,20 @@ fn middle(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Seconds of a core that some work takes.
-fn timed(work: impl FnOnce() -> Outcome<usize>) -> Outcome<f64> {
+/// Seconds of a core that some work takes. Short work is done again and again: the system tells the time in steps of some
+/// milliseconds.
+fn timed(work: impl Fn() -> Outcome<usize>) -> Outcome<f64> {
     let (begun, core) = (Instant::now(), core_secs());
-    std::hint::black_box(work()?);
-    let on_core = core.zip(core_secs()).map(|(before, after)| after - before);
-    Ok(on_core.unwrap_or(begun.elapsed().as_secs_f64()))
+    let mut times = 0.0;
+    loop {
+        std::hint::black_box(work()?);
+        times += 1.0;
+        let on_core = core.zip(core_secs()).map(|(before, after)| after - before);
+        let taken = on_core.unwrap_or(begun.elapsed().as_secs_f64());
+        if taken >= TIMED_SECS {
+            return Ok(taken / times);
+        }
+    }
 }
 
 /// Seconds that this thread has been on a core, where the system tells.
