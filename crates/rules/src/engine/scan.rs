@@ -7,7 +7,7 @@
 //! every fourth byte only. Windows are chosen rare, and so that few literals share one, which bounds what a hostile text
 //! can cost.
 
-use ahash::HashMap;
+use ahash::{HashMap, HashSet};
 use regex::bytes::Regex;
 
 use super::program::Hits;
@@ -155,16 +155,15 @@ impl<const LENGTH: usize, const STEP: usize> Pass<LENGTH, STEP> {
         if needles.is_empty() {
             return None;
         }
+        let common: HashSet<u32> = COMMON.array_windows().map(|window| value_of::<LENGTH>(*window)).collect();
         let mut shared: HashMap<u32, u32> = HashMap::default();
         let mut places = Vec::new();
         for (needle, Needle { text, .. }) in (0u32..).zip(&needles) {
             let all: Vec<u32> = text.array_windows().map(|window| value_of::<LENGTH>(*window)).collect();
             let cost = |value: &u32| {
                 let shared = shared.get(value).copied().unwrap_or(0);
-                let window = value.to_le_bytes();
-                let is_common = COMMON.windows(LENGTH).any(|common| window.starts_with(common));
-                let bytes = window.iter().take(LENGTH).map(|byte| commonness(*byte)).sum::<u32>();
-                shared * 4 + bytes + u32::from(is_common) * 12
+                let bytes = value.to_le_bytes().iter().take(LENGTH).map(|byte| commonness(*byte)).sum::<u32>();
+                shared * 4 + bytes + u32::from(common.contains(value)) * 12
             };
             let groups = all.windows(STEP).enumerate();
             let Some((_, first)) = groups.map(|(at, group)| (group.iter().map(cost).sum::<u32>(), at)).min() else {
