@@ -159,12 +159,17 @@ fn read<T>(path: &Path, loaded: &mut Loaded, parse: impl FnOnce(&str) -> Result<
 }
 
 fn text_of(path: &Path, loaded: &mut Loaded) -> Result<Option<String>> {
-    let text = String::from_utf8(fs::read(path).map_err(unread(path))?).ok();
+    let text = String::from_utf8(fs::read(path).map_err(unread(path))?).ok().map(|text| unmarked(&text).to_owned());
     if text.is_none() {
         let why = "text that is not UTF-8".into();
         loaded.problems.push(Problem { path: path.into(), rule: None, why, fatal: true });
     }
     Ok(text)
+}
+
+/// Text without the byte order mark that some editors begin files with.
+pub(crate) fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn unread(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {

@@ -108,6 +108,9 @@ impl Scan {
                 seen.total(),
                 seen.groups.len()
             );
+            if summary.suppressed > 0 {
+                anstream::println!("  {} further findings are suppressed by exceptions", summary.suppressed);
+            }
             if summary.resumed > 0 {
                 anstream::println!(
                     "  {} files were scanned into this lake before: only what they have grown by was read. To look at \

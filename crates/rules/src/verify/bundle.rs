@@ -217,7 +217,7 @@ impl Text {
     fn read(path: PathBuf) -> Result<Self> {
         match fs::read(&path) {
             // Text that is not UTF-8 is a problem of loading.
-            Ok(bytes) => Ok(Self { text: String::from_utf8_lossy(&bytes).into_owned(), path }),
+            Ok(bytes) => Ok(Self { text: load::unmarked(&String::from_utf8_lossy(&bytes)).to_owned(), path }),
             Err(why) => Err(Error::Unread { path, why }),
         }
     }

@@ -177,6 +177,9 @@ fn fitting(case: &Case) -> Result<(), String> {
     let mut builder = EventBuilder::new(Arc::new(FieldPlan::default()));
     for (wanted, events) in case.events() {
         for (event, number) in events.iter().zip(1..) {
+            if !event.event.is_object() && !event.event.is_null() {
+                return Err(format!("{} event {number}: the payload `event` is no mapping", wanted.name()));
+            }
             json::put_columns(&mut builder, &event.columns)
                 .map_err(|why| format!("{} event {number}: {why}", wanted.name()))?;
             builder.abandon_row();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use palisade_events::{EventBatch, FieldPlan};
 use serde_json::Value;
 
-use crate::{Engine, Match, Result, RuleSet, batch_of_lines};
+use crate::{Engine, Match, Result, RuleSet, batch_of_lines, load};
 
 /// Lines that are evaluated together: enough that what is done once a batch does not count.
 const LINES_MAX: usize = 4096;
@@ -50,6 +50,7 @@ impl Replay {
             return Ok(None);
         }
         let Ok(text) = std::str::from_utf8(line) else { return Ok(Some("not JSON: text that is not UTF-8".into())) };
+        let text = load::unmarked(text);
         // As strict as reading fields is: a line that passes here has its fields.
         match serde_json::from_str::<Value>(text) {
             Ok(Value::Object(_)) => {}

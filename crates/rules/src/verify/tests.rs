@@ -247,12 +247,14 @@ fn a_test_that_tests_nothing_is_told_of() {
 
 #[test]
 fn one_test_of_a_file_that_is_wrong_leaves_the_others() {
-    let many = format!("---\n{TEST}---\nrule: [1]\n---\n{TEST}---\n");
+    let payload = "rule: x\nfires: [{format: example, event: [1]}]\n";
+    let many = format!("---\n{TEST}---\nrule: [1]\n---\n{payload}---\n{TEST}---\n");
     let pack = Pack::new("many", &[MANIFEST, ("rules/r.yml", RULE), ("tests/r.yml", &many), ("tests/s.yml", "a: [\n")]);
     let bundles = pack.bundles();
     let (cases, remarks) = cases::read(&bundles[0]);
-    assert_eq!((cases.len(), remarks.len()), (2, 2), "{remarks:?}");
-    assert!(remarks[0].path.ends_with("r.yml") && remarks[1].path.ends_with("s.yml"), "{remarks:?}");
+    assert_eq!((cases.len(), remarks.len()), (2, 3), "{remarks:?}");
+    assert!(remarks[0].path.ends_with("r.yml") && remarks[2].path.ends_with("s.yml"), "{remarks:?}");
+    assert!(remarks[1].why.contains("fires event 1: the payload `event` is no mapping"), "{remarks:?}");
 }
 
 #[test]
@@ -476,7 +478,8 @@ fn a_replay_tells_lines_by_rule() {
     let text =
         [rule("b", "{verb: get}"), rule("a", "{'n|gte': 5000}"), rule("c", "{verb: never}"), rule("d", "['needle']")]
             .join("---\n");
-    let pack = Pack::new("replay", &[("r.yml", &text)]);
+    // Files may begin with a byte order mark.
+    let pack = Pack::new("replay", &[("r.yml", &format!("\u{feff}{text}"))]);
     let (rules, problems) = pack.bundles()[0].load(Reading::AsWritten).unwrap();
     assert_eq!(problems, []);
     let mut replay = Replay::new(rules).unwrap();
@@ -486,7 +489,7 @@ fn a_replay_tells_lines_by_rule() {
             4 => "  ".to_owned(),
             5 => "{\"verb\":".to_owned(),
             6 => "[1]".to_owned(),
-            7 => "{\"verb\": [\"list\", \"GET\"]}\r\n".to_owned(),
+            7 => "\u{feff}{\"verb\": [\"list\", \"GET\"]}\r\n".to_owned(),
             9_999 => "{\"x\": {\"y\": \"a Needle\"}, \"verb\": \"get\"}".to_owned(),
             n => format!("{{\"n\": {n}}}"),
         };

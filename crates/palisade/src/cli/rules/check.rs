@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use palisade::correlate::Spec;
+use palisade::ingest::Format;
 use palisade::rules::verify::{Grade, JunitCase, JunitSuite, Remark, junit, lint};
 use palisade::rules::{Pack, Reading, Rule, RuleSet};
 use palisade::{Error, Result};
@@ -38,6 +39,9 @@ enum Form {
 
 impl Check {
     pub(super) fn carry_out(self, json: bool) -> Result<ExitCode> {
+        for name in self.sources.iter().filter(|name| *name != "auto" && Format::named(name).is_none()) {
+            eprintln!("`{}` is no built-in format: it is taken for the name of a mapping", printable(name));
+        }
         let bundles = bundles(&self.paths)?;
         let mut remarks = Vec::new();
         let mut rules: Vec<(String, PathBuf)> = Vec::new();

@@ -108,6 +108,8 @@ impl Explain {
 
 /// One document over several lines, or a record a line.
 fn records(bytes: &[u8]) -> Vec<&[u8]> {
+    // The byte order mark that some editors begin files with.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
         return vec![bytes];
     }
