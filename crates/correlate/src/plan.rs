@@ -63,7 +63,11 @@ impl Plan {
 
 /// A session in which queries run: one partition, so that order is fixed, and nothing but the one table.
 pub(crate) fn session(table: Arc<WindowTable>) -> Result<SessionState, DataFusionError> {
-    let config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    // A plan whose operators hand filters to one another while they run could not run again.
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_information_schema(false)
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES_MAX, 1.0).build_arc()?;
     let context = SessionContext::new_with_config_rt(config, runtime);
     context.register_table(TABLE, table)?;

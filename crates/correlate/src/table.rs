@@ -1,7 +1,9 @@
 //! The table `events` that a query sees: the rows kept of one window.
 //!
 //! Its schema is that of all event columns, so that a query is planned alike on the stream and over history. Filters
-//! are answered *Inexact*, so that DataFusion shows them to the scan and still applies them itself.
+//! are answered *Inexact*, so that DataFusion shows them to the scan and still applies them itself. A scan reads what is in
+//! the table when it runs, not what was there when it was planned: a plan is good for every pane, and does not depend on
+//! the rows of the first.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -10,10 +12,12 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{TableProvider, TableType};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use palisade_events::schema::COLUMNS;
 
 /// Rows in one batch of a scan.
@@ -37,7 +41,14 @@ pub(crate) fn kept_schema(kept: &[usize]) -> SchemaRef {
 /// The table; its rows are put in before each run.
 #[derive(Debug, Default)]
 pub(crate) struct WindowTable {
-    rows: Mutex<Vec<RecordBatch>>,
+    rows: Arc<Mutex<Vec<RecordBatch>>>,
+}
+
+/// Some columns of what is in the table when it is read.
+#[derive(Debug)]
+struct WindowScan {
+    schema: SchemaRef,
+    rows: Arc<Mutex<Vec<RecordBatch>>>,
 }
 
 impl WindowTable {
@@ -67,23 +78,43 @@ impl TableProvider for WindowTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let full = schema();
-        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..full.fields().len()).collect());
-        let projected = kept_schema(&wanted);
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
+        let schema = kept_schema(&wanted);
+        let scan = WindowScan { schema: Arc::clone(&schema), rows: Arc::clone(&self.rows) };
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(scan)], None, [], false, None)?))
+    }
+}
+
+impl PartitionStream for WindowScan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut batches = Vec::with_capacity(rows.len());
         for rows in rows {
-            let column = |field: &Arc<Field>| {
-                rows.column_by_name(field.name())
-                    .cloned()
-                    .ok_or_else(|| exec_datafusion_err!("column `{}` was not kept", field.name()))
-            };
-            let columns = projected.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&projected), columns, &options)?;
-            let starts = (0..batch.num_rows()).step_by(BATCH_ROWS);
-            batches.extend(starts.map(|at| batch.slice(at, BATCH_ROWS.min(batch.num_rows() - at))));
+            match self.projected(&rows) {
+                Ok(rows) => {
+                    let starts = (0..rows.num_rows()).step_by(BATCH_ROWS);
+                    batches.extend(starts.map(|at| Ok(rows.slice(at, BATCH_ROWS.min(rows.num_rows() - at)))));
+                }
+                Err(error) => batches.push(Err(error)),
+            }
         }
-        Ok(MemorySourceConfig::try_new_exec(&[batches], projected, None)?)
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
+    }
+}
+
+impl WindowScan {
+    fn projected(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let column = |field: &Arc<Field>| {
+            rows.column_by_name(field.name())
+                .cloned()
+                .ok_or_else(|| exec_datafusion_err!("column `{}` was not kept", field.name()))
+        };
+        let columns = self.schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 }

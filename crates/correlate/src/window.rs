@@ -13,9 +13,12 @@ use std::sync::Arc;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::collect;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use palisade_events::ipc;
 use palisade_events::seam::{Pane, PaneCoverage};
 use palisade_events::time::{Micros, SECOND};
@@ -43,6 +46,8 @@ pub(crate) struct Window {
     session: SessionState,
     table: Arc<WindowTable>,
     query: LogicalPlan,
+    /// The plan of the query, made at its first run, unless it is one that cannot run again.
+    plan: Option<Arc<dyn ExecutionPlan>>,
     schema: SchemaRef,
     held: Held,
 }
@@ -102,13 +107,13 @@ impl Incident {
 
 impl Window {
     pub(crate) fn new(spec: Arc<Spec>, bounds: Bounds) -> Result<Self, Error> {
-        let failed = |e: datafusion::error::DataFusionError| Error::query(&spec.uid, &e.strip_backtrace());
+        let failed = |e: DataFusionError| Error::query(&spec.uid, &e.strip_backtrace());
         let table = Arc::new(WindowTable::default());
         let session = plan::session(Arc::<WindowTable>::clone(&table)).map_err(failed)?;
         let query = plan::optimised(&session, spec.sql()).map_err(failed)?;
         let schema = kept_schema(&spec.plan.kept);
         let held = Held { shared: Shared { version: VERSION, ..Shared::default() }, ..Held::default() };
-        Ok(Self { bounds, session, table, query, schema, held, spec })
+        Ok(Self { bounds, session, table, query, plan: None, schema, held, spec })
     }
 
     /// Which rows of the stream are kept.
@@ -217,7 +222,7 @@ impl Window {
     }
 
     /// What the query finds, told before or not, and how many results were about nobody.
-    async fn found(&self, pane: Pane) -> Result<(Vec<Candidate>, u64), Error> {
+    async fn found(&mut self, pane: Pane) -> Result<(Vec<Candidate>, u64), Error> {
         let start = self.start(pane);
         let rows = self.held.rows.since(start);
         let result = self.run(rows.clone()).await?;
@@ -229,15 +234,27 @@ impl Window {
         Ok(candidates(&self.spec, pane, coverage, &result, &window)?)
     }
 
-    async fn run(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
+    async fn run(&mut self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
         self.table.put(rows);
-        let result = async {
-            let plan = self.session.query_planner().create_physical_plan(&self.query, &self.session).await?;
-            collect(plan, self.session.task_ctx()).await
+        let result = match self.planned().await {
+            Ok(plan) => collect(plan, self.session.task_ctx()).await,
+            Err(error) => Err(error),
         };
-        let result = result.await;
         self.table.put(Vec::new());
         result.map_err(|e| Error::query(&self.spec.uid, &e.strip_backtrace()))
+    }
+
+    /// The plan of the query, ready to run: to plan takes longer than to run over few rows.
+    async fn planned(&mut self) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        if let Some(plan) = &self.plan {
+            return reset_plan_states(Arc::clone(plan));
+        }
+        let plan = self.session.query_planner().create_physical_plan(&self.query, &self.session).await?;
+        let is_recursive = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::RecursiveQuery(_)));
+        if !self.query.exists(is_recursive)? {
+            self.plan = Some(Arc::clone(&plan));
+        }
+        Ok(plan)
     }
 
     pub(crate) fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>, EventError> {
