@@ -254,6 +254,27 @@ fn fields_of_another_plan_are_not_taken_for_its_own() {
 }
 
 #[test]
+fn keys_are_no_values_of_what_is_json_and_text_like_all_else_of_what_is_not() {
+    let text = rule("r", &json!({"s": ["needle"], "condition": "s"}));
+    let engine = compile(&text.replace("product: test", "product: json")).unwrap();
+    for (line, expected) in [
+        (r#"{"needle":1}"#, false),
+        (r#"{"needle":{"a":[]},"b":"x"}"#, false),
+        (r#"{"a":"a Needle"}"#, true),
+        (r#"{"a":"n\u0065edle"}"#, true),
+        (r#"{"n\u0065edle":"a"}"#, false),
+        (r#"{"needle":"a","needle":"b"}"#, false),
+        // No reader of values takes these for JSON.
+        (r#"{"needle":1e999}"#, true),
+        (r#"{"needle":"\ud800"}"#, true),
+        (r#"{"needle":1"#, true),
+    ] {
+        let batch = crate::batch_of_lines(engine.plan(), [line]).unwrap();
+        assert_eq!(!engine.evaluate(&batch).is_empty(), expected, "{line}");
+    }
+}
+
+#[test]
 fn keywords_are_sought_in_text_that_is_no_json_too() {
     use palisade_events::EventBuilder;
     let engine = compile(&rule("r", &json!({"s": ["rm -rf"], "condition": "s"}))).unwrap();
