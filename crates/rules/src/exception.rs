@@ -122,7 +122,7 @@ impl Exception {
         (self.variants, self.applied, self.misfits) = Default::default();
         if let FilterRuleTarget::Specific(names) = &self.targets {
             for name in names {
-                let mut named = rules.iter().filter(|rule| is_named(rule, name)).peekable();
+                let mut named = rules.iter().filter(|rule| rule.is_named(name)).peekable();
                 if named.peek().is_none() {
                     self.misfits.push(format!("it names `{name}`, which is no loaded rule"));
                 } else if !named.any(|rule| self.logsource.holds_for(&rule.logsource)) {
@@ -164,7 +164,7 @@ impl Exception {
     pub(crate) fn is_for(&self, rule: &Rule) -> bool {
         let is_meant = match &self.targets {
             FilterRuleTarget::Any => true,
-            FilterRuleTarget::Specific(names) => names.iter().any(|name| is_named(rule, name)),
+            FilterRuleTarget::Specific(names) => names.iter().any(|name| rule.is_named(name)),
         };
         is_meant && self.logsource.holds_for(&rule.logsource)
     }
@@ -221,11 +221,6 @@ pub(crate) fn dangling(name: &str) -> String {
 /// Whether that was said.
 pub(crate) fn is_dangling(why: &str) -> bool {
     why.ends_with(UNUSED)
-}
-
-/// A name is an id, a name, or a title.
-fn is_named(rule: &Rule, name: &str) -> bool {
-    rule.uid == name || rule.title == name || rule.name.as_deref() == Some(name)
 }
 
 fn has_not(condition: &ConditionExpr) -> bool {

@@ -119,6 +119,11 @@ impl Rule {
         })
     }
 
+    /// Whether a name means the rule: its id, its name, or its title.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.uid == name || self.title == name || self.name.as_deref() == Some(name)
+    }
+
     /// The id of a rule that has none of its own.
     pub(crate) fn uid_of_title(title: &str) -> String {
         id::content_hash("palisade.rule.v1", title.as_bytes())

@@ -227,7 +227,7 @@ impl<'b> Suite<'b> {
     pub fn run(&self, case: &Case) -> palisade_events::Result<Outcome> {
         let rules = self.engine.rules();
         // A rule of the bundle that is titled like a built-in one is the one that is meant.
-        let own = rules.iter().position(|rule| self.own.contains(&rule.uid) && is_called(rule, &case.rule));
+        let own = rules.iter().position(|rule| self.own.contains(&rule.uid) && rule.is_named(&case.rule));
         let number = own.or_else(|| place(rules, &case.rule));
         let mut outcome = Outcome {
             path: case.path.clone(),
@@ -314,11 +314,7 @@ impl<'b> Suite<'b> {
 
 /// The place of the rule that a test is of, by its id, name or title.
 fn place(rules: &[Rule], wanted: &str) -> Option<usize> {
-    rules.iter().position(|rule| is_called(rule, wanted))
-}
-
-fn is_called(rule: &Rule, wanted: &str) -> bool {
-    [Some(rule.uid.as_str()), rule.name.as_deref(), Some(rule.title.as_str())].contains(&Some(wanted))
+    rules.iter().position(|rule| rule.is_named(wanted))
 }
 
 /// What an event did, if that is not what it was to do. `matched` is `None` where the rule does not match, else what
